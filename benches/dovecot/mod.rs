@@ -14,7 +14,7 @@ pub const PASSWORD: &str = "secret";
 /// The user ID that owns the mail on the server.
 pub const OWNER: u32 = 24001;
 
-/// The configuration: any user exists and has a Maildir, and a session does not set flags.
+/// The configuration: every user exists and has a Maildir, and sessions do not set flags.
 const CONFIG: &str = "
 mail_location = maildir:~/Maildir
 pop3_no_flag_updates = yes
@@ -32,9 +32,9 @@ userdb {
 #[derive(Debug)]
 pub struct Server {
     dir: PathBuf,
-    /// The ports for clear text and TLS.
+    /// The ports without and with TLS.
     pub ports: [u16; 2],
-    /// The certificate of its authority.
+    /// The certificate of the server's authority.
     pub ca: PathBuf,
 }
 

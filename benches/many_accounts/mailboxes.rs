@@ -13,7 +13,7 @@ use super::{
     dovecot::{OWNER, Server},
 };
 
-/// Processes serve many sessions, as on a large server.
+/// Each process serves many sessions, as on a large server.
 const CONFIG: &str = "
 default_client_limit = 4000
 default_vsz_limit = 1G

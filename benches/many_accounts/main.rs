@@ -12,8 +12,8 @@
 //! functions of each run are counted instead, which slows the runs down.
 //!
 //! With `--peers`, other clients ([`peers`]) poll the same accounts in the same rounds: in one
-//! process, and in one process per account, as many at the same time as `--jobs` ("each").
-//! `--only fetchmail,mpop-each` selects some of them. A client that needs longer than `--limit`
+//! process, and in one process per account ("each"), of which `--jobs` run at the same time.
+//! `--only fetchmail,mpop-each` selects some of them. A client that runs longer than `--limit`
 //! seconds is ended, with exit status 124.
 //!
 //! With `--seed`, there is no first run: each ledger is a copy of that of the first account, which has
@@ -166,7 +166,7 @@ fn main() -> Result<()> {
 /// The runs that were measured.
 struct Runs<'a> {
     options: &'a Options,
-    /// By the kind of the run and the name of the client.
+    /// The runs by kind and by name of the client.
     usages: BTreeMap<(&'static str, &'static str), Vec<Usage>>,
 }
 

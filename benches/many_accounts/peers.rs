@@ -1,8 +1,8 @@
 //! The other clients: their configs and command lines.
 //!
 //! Each leaves the messages on the server. mpop and fdm deliver to a Maildir; fetchmail, which
-//! cannot, and getmail, which refuses to do it as root, pass each message to a program that does
-//! nothing. All verify the certificate of the server except fdm, which cannot be given an authority.
+//! cannot, and getmail, which refuses to do so as root, pass each message to a program that does
+//! nothing. All verify the certificate of the server except fdm, for which no authority can be set.
 
 use std::{
     fmt::Write as _,
@@ -16,12 +16,12 @@ use anyhow::Result;
 
 use super::{Options, dovecot::PASSWORD};
 
-/// How a client polls all accounts.
+/// The way in which a client polls all accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// In one process.
     One,
-    /// In a process for each account, as many at the same time as `--jobs`.
+    /// In one process per account, of which `--jobs` run at the same time.
     Each,
 }
 

@@ -340,7 +340,7 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
     } else if name.starts_with(['-', '.']) {
         Some("must not begin with `-` or `.`")
     } else if name.chars().count() > LONGEST_NAME {
-        Some("must not have more than 300 characters")
+        Some("must not be longer than 300 characters")
     } else {
         value_fault(name)
     }

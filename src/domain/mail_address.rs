@@ -37,7 +37,7 @@ impl MailAddress {
             return Err("it is a URL");
         }
         if text.len() > MAX_ADDRESS {
-            return Err("it has more than 254 bytes");
+            return Err("it is longer than 254 bytes");
         }
         let (local, written) = text.rsplit_once('@').ok_or("it has no `@`")?;
         let is_local = |c: char| !c.is_whitespace() && !"@<>,;:".contains(c);

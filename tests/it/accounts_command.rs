@@ -272,7 +272,7 @@ fn empty_list_is_a_failure() {
 
 #[test]
 fn failing_command_keeps_the_list_of_the_last_round() {
-    // what it prints before it fails is not used
+    // the output of a failing command is not used
     let provider = Provider::new(&toml(&["ann"]));
     provider.home.write(
         "list.sh",
@@ -285,7 +285,7 @@ fn failing_command_keeps_the_list_of_the_last_round() {
     provider.is_broken(true);
     provider.list(&toml(&["ben"]));
     pouch.wait_for("using 1 account from the last round in which it worked");
-    // another command has no list yet
+    // a changed command has no list yet
     let path = ".config/pouch/config.toml";
     let text = String::from_utf8(provider.home.read(path)).unwrap();
     provider

@@ -389,7 +389,7 @@ fn file_with_a_mistake_in_an_account_is_kept_as_it_was() {
     let run = office.home.pouch(&["fetch", "--every", "1s", "-v"]);
     let mut pouch = run.within(Duration::from_mins(1)).spawn();
     pouch.wait_for("cleo ");
-    // the same mailbox under another name, and a mistake
+    // the same mailbox under another name, with a mistake
     let changed = format!("{}kep = 3\n", both.replace("account.ben", "account.bob"));
     office.part("b.toml", &changed);
     pouch.wait_for("pouch: cleo: ~/.config/pouch/conf.d/b.toml:7:1: unknown key `kep`");
@@ -456,7 +456,7 @@ fn mistake_is_reported_again_after_a_day() {
     again
         .assert_stderr(report)
         .assert_stderr("  since 2027-01-15");
-    // another mistake is a new one, and so is one that comes back
+    // a different mistake counts as new, as does one that returns
     office.part("b.toml", "x = 3");
     fetch("1800086460").assert_stderr("unknown key `x`");
     office.part("b.toml", &account("ben"));
@@ -487,7 +487,7 @@ fn documents_have_the_mistakes() {
         assert_eq!(of, [&"ben".into(), &serde_json::Value::Null], "{args:?}");
         assert_eq!(problems[0]["problem"]["exit"], 78);
     }
-    // they do not concern a named account
+    // they are not reported for a named account
     let output = office.run(&["status", "ann", "--json"], 0);
     output.assert_stdout("\"problems\": []");
 }

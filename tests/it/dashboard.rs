@@ -1,6 +1,6 @@
-//! `contrib/grafana` and `contrib/prometheus`, with a real Prometheus: every query of the dashboard
-//! returns data. The metrics come from two runs, and pass through the node exporter with the options
-//! of `contrib/kubernetes`.
+//! `contrib/grafana` and `contrib/prometheus` with a real Prometheus: every query of the dashboard
+//! returns data. The metrics are those of two runs, served by the node exporter with the options of
+//! `contrib/kubernetes`.
 
 use std::{
     fmt::Write as _,
@@ -19,10 +19,10 @@ use crate::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The seconds before and after the second run from which there are samples.
+/// The time covered by samples before and after the second run, in seconds.
 const HOURS: i64 = 3 * 3600;
 
-/// A program of Prometheus that serves HTTP, and is killed when this is dropped.
+/// A program of Prometheus that serves HTTP. It is killed on drop.
 struct Service {
     _process: Child,
     address: String,
@@ -153,7 +153,7 @@ fn desk() -> Desk {
     })
 }
 
-/// Returns whether a series has a number.
+/// Returns whether a series contains a number.
 fn has_number(series: &Value) -> bool {
     let mut values = match &series["values"] {
         Value::Array(values) => values.iter(),
@@ -174,8 +174,8 @@ fn each_query_of_the_dashboard_returns_data() {
             let expr = target["expr"].as_str().unwrap();
             let expr = expr.replace("$instance", ".*").replace("$account", ".*");
             assert!(!expr.replace("$__interval", "").contains('$'), "{expr}");
-            // Grafana's step for a day and for an hour: it is at least the interval of the panel, and
-            // without one, that of the data source, 15 s
+            // Grafana's steps for a day and for an hour: at least the interval of the panel, or by
+            // default that of the data source, 15 s
             for (range, step) in [(DAY, 120), (3600, 15)] {
                 let least = match panel["interval"].as_str() {
                     Some(text) => 60 * text.strip_suffix('m').unwrap().parse::<i64>().unwrap(),

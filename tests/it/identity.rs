@@ -449,7 +449,7 @@ fn two_addresses_that_are_used_in_turn_arrive_once() {
     let mut accounts = Accounts::new();
     for (turn, host) in (2..).zip(["127.0.0.1", "localhost"].repeat(3)) {
         let address = ("ann", host, server.port());
-        // leaves nothing on the server that was delivered, but a message that was not
+        // leaves only an undelivered message on the server
         server.add(format!("uid-{turn}"), corpus::message(turn));
         accounts.only(address, "keep = \"none\"\nlimit = 1");
         accounts.pouch(&["fetch"], 0);

@@ -10,8 +10,8 @@ use insta::assert_snapshot;
 
 use crate::support::Home;
 
-/// Returns the transcripts of `pouch init` with each of these lines of options, as a shell reads
-/// them.
+/// Returns the transcripts of `pouch init` with each of these lines of options, split as by a
+/// shell.
 fn runs(home: &Home, lines: &[&str]) -> String {
     let run = |line: &&str| {
         let words = shlex::split(&format!("init {line}")).unwrap();
@@ -362,7 +362,7 @@ fn wrong_options_are_explained() {
     ");
 }
 
-/// A message repeats only the beginning and the end of a long answer.
+/// Messages repeat only the beginning and the end of a long value.
 #[test]
 fn long_options_are_shortened() {
     let long = "x".repeat(5000);
@@ -384,14 +384,14 @@ fn long_options_are_shortened() {
         output.assert_code(64).stderr_text()
     };
     assert_snapshot!(lines.iter().map(run).collect::<String>(), @"
-    pouch: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it has more than 254 bytes
+    pouch: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it is longer than 254 bytes
     hint: run `pouch init ann@example.org`
-    pouch: `ann@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it has more than 254 bytes
+    pouch: `ann@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it is longer than 254 bytes
     hint: run `pouch init ann@example.org`
     pouch: `ann@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxx.example` is not a mail address: the domain is not valid
     hint: run `pouch init ann@example.org`
-    pouch: an account name must not have more than 300 characters
-    pouch: `--user` must not have more than 255 bytes
+    pouch: an account name must not be longer than 300 characters
+    pouch: `--user` must not be longer than 255 bytes
     pouch: `--host xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a host, or a host and a port
     hint: write it as pop.example.org:995
     pouch: `--keep xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not forever, none or a time in days

@@ -1,5 +1,5 @@
-//! The manifests in `contrib/` for several machines: they are valid, and the command line, the
-//! environment and the volumes that they describe fetch mail. These tests need root.
+//! The manifests in `contrib/` for several machines: they are valid, and pouch fetches mail with
+//! the command line, the environment and the volumes that they describe. These tests need root.
 
 use std::{
     fs,
@@ -61,7 +61,7 @@ const CONTAINER: &str = r#"
         --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 "#;
 
-/// A container: what a scheduler starts.
+/// A container as a scheduler starts it.
 struct Container<'a> {
     home: &'a Home,
     /// The name of its directory.
@@ -176,7 +176,7 @@ impl Servers {
     }
 }
 
-/// Returns the file of a manifest.
+/// Returns the content of a manifest.
 fn manifest(path: &str) -> String {
     format!("{ROOT}/contrib/{path}")
 }
@@ -259,8 +259,8 @@ fn walk(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Creates the volume of a `ConfigMap` or a Secret as Kubernetes does: the files belong to root and
-/// the group of the pod, and are reached by two symbolic links, so that they can be replaced
-/// together. Everyone can write to the directory, but the mount is read-only.
+/// the group of the pod, and are reached through two symbolic links, so that all can be replaced at
+/// once. Everyone can write to the directory, but the mount is read-only.
 fn projected(home: &Home, name: &str, files: &Value, mode: u32) -> PathBuf {
     let volume = home.make_dir(name, 0o777);
     home.make_dir(format!("{name}/..2026"), 0o755);
@@ -332,7 +332,7 @@ impl Kubernetes {
         let stateful_set = &self.document("StatefulSet")["spec"];
         let claims = list(&stateful_set["volumeClaimTemplates"]);
         if claims.iter().any(|claim| claim["metadata"]["name"] == name) {
-            // with fsGroup, the root of the volume is changed when it is mounted for the first time
+            // with fsGroup, Kubernetes changes the root of the volume at the first mount
             let volume = home.make_dir(path, 0o2775);
             chown(&volume, None, Some(ID)).unwrap();
             return volume;
@@ -347,7 +347,7 @@ impl Kubernetes {
         } else if let Some(secret) = volume["secret"]["secretName"].as_str() {
             let document = self.document("Secret");
             assert_eq!(document["metadata"]["name"], secret);
-            // fsGroup adds the right of the group to read
+            // fsGroup lets the group read the files
             assert_eq!(volume["secret"]["defaultMode"], 0o400);
             projected(home, &path, &document["stringData"], 0o440)
         } else {
@@ -390,7 +390,7 @@ fn kubernetes_manifest_is_consistent() {
     let pouch = named(&pod["containers"], "pouch");
     let shard = format!("$(SHARD)/{SHARDS}");
     assert!(list(&pouch["args"]).contains(&shard.into()));
-    // the config as it is, before the tests replace its servers
+    // the config before the tests replace its servers
     let config = text(&kubernetes.document("ConfigMap")["data"]["config.toml"]);
     home.config(config);
     home.pouch(&["config", "show"]).run().assert_code(0);
@@ -675,9 +675,9 @@ fn ledgers_move_to_their_new_shards_and_back() {
     // repeated, as after a failure
     reshard(&home, 4, 6).run().assert_code(0);
     fetch_all(6);
-    // a machine that was left with the old number of shards
+    // a machine that still has the old number of shards
     fetch(4, 2).assert_code(65);
-    // it fails after a ledger was exported, and is repeated
+    // the script fails after a ledger was exported, and is repeated
     let obstacle = home.write("shard-2.from-5", "", 0o600);
     reshard(&home, 6, 4).run().assert_code(1);
     fs::remove_file(obstacle).unwrap();
@@ -687,7 +687,7 @@ fn ledgers_move_to_their_new_shards_and_back() {
     fetch_all(5);
 }
 
-/// The restrictions of the units are the same.
+/// Both units have the same restrictions.
 #[test]
 fn systemd_unit_has_the_restrictions_of_the_system_unit() {
     let restrictions = |unit: &str| -> Vec<String> {

@@ -340,8 +340,7 @@ fn shard_without_accounts_has_nothing_to_do() {
     assert_eq!(has_work.count(), 1);
 }
 
-/// The ledgers of other shards are elsewhere, so their accounts would look as if they were never
-/// fetched.
+/// The ledgers of other shards are elsewhere, so their accounts would appear as never fetched.
 #[test]
 fn metrics_of_a_shard_include_only_its_accounts() {
     let server = server_of(9).start();

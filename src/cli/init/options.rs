@@ -23,7 +23,7 @@ const LONGEST_FILE_NAME: usize = 255;
 /// Returns what is wrong with a login name, or `None` if it can be used.
 pub(super) fn user_fault(user: &str) -> Option<&'static str> {
     if user.len() > LONGEST_USER {
-        return Some("must not have more than 255 bytes");
+        return Some("must not be longer than 255 bytes");
     }
     value_fault(user)
 }

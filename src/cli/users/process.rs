@@ -116,7 +116,7 @@ struct Process {
 }
 
 impl Process {
-    /// Waits for the end of the process, and returns its result.
+    /// Returns the result of the process, which ended with this status.
     fn ended(self, status: std::process::ExitStatus) -> Ended {
         Ended {
             user: self.user,

@@ -364,8 +364,8 @@ pub fn import(data: &[u8]) {
     }
 }
 
-/// Parses the document of a mail provider. The values of its servers can be used and shown, and so
-/// can the error.
+/// Parses the document of a mail provider. The values of its servers can be used and displayed, and
+/// so can the error.
 pub fn autoconfig(data: &[u8]) {
     let address = MailAddress::parse("ann@example.org").unwrap();
     match discovery::parse(data, &address) {

@@ -53,7 +53,7 @@ fn missing_and_unreadable_files_are_errors() {
     assert_snapshot!(shown);
 }
 
-/// Returns the transcript of an import of fetchmail's files with this content.
+/// Returns the transcript of an import from fetchmail with this file.
 fn imported(rc: impl AsRef<[u8]>) -> String {
     let home = Home::new();
     home.write("rc", rc, 0o600);

@@ -31,7 +31,7 @@ use crate::{
 
 const CONFIG: &str = ".config/pouch/config.toml";
 
-/// Options that answer all questions but the one about a timer.
+/// Options that answer all questions except the one about a timer.
 const UNATTENDED: &str = "--password-command 'printf secret' --maildir Mail/x --keep none";
 
 /// Runs a program, prints its exit code and waits for a line: the system discards what is in the
@@ -129,7 +129,7 @@ impl Session {
         self.send(format!("{answer}\n").as_bytes());
     }
 
-    /// Waits for questions, and answers each with a line.
+    /// Waits for each question and answers it with a line.
     #[track_caller]
     fn answers(&mut self, answers: &[(&str, &str)]) {
         for (question, answer) in answers {
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Returns the printed word that begins so.
+    /// Returns the printed word with this beginning.
     #[track_caller]
     fn word(&self, beginning: &str) -> String {
         let text = String::from_utf8_lossy(&self.printed.0.lock().unwrap().text).into_owned();
@@ -248,7 +248,7 @@ impl Desk {
         ))
     }
 
-    /// Starts a dialogue in which only the source of the secret is asked.
+    /// Starts a dialogue that asks only for the source of the secret.
     fn secret(&self) -> Session {
         self.init("--maildir Mail/x --keep none --no-timer")
     }
@@ -430,7 +430,7 @@ fn another_login_name_can_be_used() {
     ");
 }
 
-/// A command or a file is not typed again but replaced.
+/// A command or a file is replaced, not typed again.
 #[test]
 fn source_of_a_refused_password_can_be_replaced() {
     let desk = Desk::new();
@@ -452,7 +452,7 @@ fn source_of_a_refused_password_can_be_replaced() {
         ("command: ", "printf secret"),
     ]);
     let text = session.end(0);
-    // the first, the last and the plan
+    // the first test, the last one and the plan
     assert_eq!(desk.logins(), 3);
     let between = text.split("file: $HOME/x\n").nth(1).unwrap();
     assert_snapshot!(between.split("number [1]: 2").next().unwrap(), @"
@@ -513,8 +513,8 @@ fn server_and_directory_can_be_replaced() {
     assert!(desk.config().contains("maildir = \"~/Mail/x\""));
 }
 
-/// A login name that is in the config does not end the dialogue, and no ledger remains of one that
-/// the server refused.
+/// A login name that is already in the config does not end the dialogue, and no ledger remains of a
+/// refused one.
 #[test]
 fn nothing_remains_of_a_wrong_login_name() {
     let desk = Desk::new();
@@ -548,7 +548,7 @@ fn nothing_remains_of_a_wrong_login_name() {
     );
 }
 
-/// The questions are not asked for nothing.
+/// The user answers no questions in vain.
 #[test]
 fn config_that_cannot_be_written_is_noticed_first() {
     let desk = Desk::new();
@@ -614,7 +614,7 @@ fn directory_of_passwords_that_cannot_be_created_is_noticed_at_once() {
     session.end(0);
 }
 
-/// The issuer takes the place of Google: the proxy leads there, and the browser as well.
+/// A local issuer takes the place of Google: the proxy and the browser connect to it.
 #[test]
 fn sign_in_of_the_dialogue_brings_a_token_and_the_plan() {
     let issuer = RealServer::start("oauth", &[]);
@@ -641,7 +641,7 @@ fn sign_in_of_the_dialogue_brings_a_token_and_the_plan() {
     let page = format!("{}/auth?{query}", issuer.value("issuer"));
     let redirect = Browser::new().sign_in(&page, ALICE);
     let mut redirect = Url::parse(&redirect).unwrap();
-    // Google does not name itself
+    // Google's redirect does not contain the issuer
     let parameters: Vec<_> = redirect
         .query_pairs()
         .filter(|(key, _)| key != "iss")

@@ -1,7 +1,7 @@
 //! `pouch init`: looking up the server of a domain, without a terminal.
 //!
-//! Name servers, web servers and POP3 servers are on loopback. `https_proxy` leads the names of web
-//! servers there.
+//! Name servers, web servers and POP3 servers are on loopback. Through `https_proxy`, web servers
+//! are reached by their names.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ use crate::{
 const DOCUMENT: &str = "autoconfig.example.org/mail/config-v1.1.xml";
 const WELL_KNOWN: &str = "example.org/.well-known/autoconfig/mail/config-v1.1.xml";
 
-/// A config with which no server can be reached: usual names below a domain are not looked up.
+/// A config with which no server can be reached, so that the usual names below a domain are not
+/// found.
 const NO_SERVERS: &str = "[defaults]\nconnect-command = [\"false\"]\n[account.x]\n\
                           host = \"x.example\"\nuser = \"x\"\nmaildir = \"~/Mail/x\"\n";
 
@@ -52,7 +53,8 @@ impl Network {
         }
     }
 
-    /// Adds the answer to a question such as `MX example.org`. It gets the port of the POP3 server.
+    /// Adds the reply to a query such as `MX example.org`. `reply` is called with the port of the
+    /// POP3 server.
     fn record(mut self, question: &'static str, reply: impl FnOnce(u16) -> Reply) -> Self {
         self.records.push((question, reply(self.server.port())));
         self
@@ -64,14 +66,14 @@ impl Network {
         self
     }
 
-    /// Adds an autoconfig document with the POP3 server, whose type of socket this is.
+    /// Adds an autoconfig document with the POP3 server and this socket type.
     fn document(self, url: &'static str, socket: &str) -> Self {
         let port = self.server.port();
         self.page(url, document(&[("localhost", port, socket)]))
     }
 
-    /// Makes the POP3 server reachable through the proxy under this name and port, and the proxy
-    /// that of the config.
+    /// Makes the POP3 server reachable through the proxy under this name and port, and sets the
+    /// proxy in the config.
     fn host(mut self, place: &'static str) -> Self {
         self.hosts.push(place);
         self
@@ -199,7 +201,7 @@ fn well_known_document_is_used_and_redirects_are_followed() {
     assert_eq!(output.stderr, "");
 }
 
-/// Returns the output of `pouch init` if the document is this one, and nothing else is found.
+/// Returns the output of `pouch init` if only this document is found.
 fn with_document(page: Page) -> String {
     let network = Network::new().page(DOCUMENT, page).config(NO_SERVERS);
     let net = network.start();
@@ -340,7 +342,7 @@ fn server_of_a_record_is_used_below_the_domain_only() {
         .assert_code(0);
 }
 
-/// Returns the result for `ann@localhost` if the name server answers the first question so.
+/// Returns the result for `ann@localhost` if the name server sends this reply to the first query.
 fn with_reply(config: &'static str, reply: impl FnOnce(u16) -> Reply) -> (String, Vec<String>) {
     let net = Network::new()
         .record("SRV _pop3s._tcp.localhost", reply)
@@ -474,7 +476,7 @@ fn database_is_asked_only_on_request() {
     assert!(net.web.log().contains(&asked));
 }
 
-/// With a proxy, the names are resolved there, and no name server is asked.
+/// A proxy resolves the names, so no name server is queried.
 #[test]
 fn usual_name_needs_a_trusted_certificate() {
     let server = Server::implicit_tls().certificate(Certificate::For("pop3.example.org"));

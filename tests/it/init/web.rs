@@ -160,7 +160,7 @@ fn relay(client: TcpStream, server: TcpStream) -> io::Result<()> {
     to.shutdown(Shutdown::Write)
 }
 
-/// Sends a request to another server, and its response to the client.
+/// Forwards a request to another server, and its response to the client.
 fn forward(client: &mut (impl Read + Write), head: &str, port: u16, path: &str) -> io::Result<()> {
     let head = head.to_lowercase();
     let header = |name: &str| {

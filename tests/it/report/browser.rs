@@ -1,5 +1,5 @@
-//! The page in a browser: its layout at two widths, its contrast in both colour schemes, and that it
-//! requests nothing.
+//! The page in a browser: its layout at two widths, its contrast in both colour schemes, and the
+//! absence of requests.
 
 use std::{fs, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     server::{corpus, on},
 };
 
-/// The widths of the window, in pixels: a phone and a desk.
+/// The widths of the window in pixels: on a phone and on a desktop.
 const WIDTHS: [u64; 2] = [360, 1280];
 
-/// What `measure.js` reports.
+/// The report of `measure.js`.
 #[derive(Debug, Deserialize)]
 struct Measured {
     /// The width of the window.
@@ -39,14 +39,14 @@ struct Measured {
     scripts: u64,
 }
 
-/// Runs Chromium without a window. Returns its standard output.
+/// Runs headless Chromium. Returns its standard output.
 #[track_caller]
 fn chromium(desk: &Desk, options: &[&str], file: &str) -> String {
     let profile = format!("--user-data-dir={}", desk.home.join("chromium").display());
     let url = format!("file://{}", desk.home.join(file).display());
     let usual = [
         "--headless",
-        // the page is our own, and root cannot use the sandbox
+        // the page is trusted, and root cannot use the sandbox
         "--no-sandbox",
         "--disable-gpu",
         "--disable-quic",
@@ -162,7 +162,7 @@ fn page_with_mail_failures_and_foreign_text_is_shown() {
     for it in assert_shown(&desk, &page) {
         assert!(it.bars > 4 && it.texts > 200, "{it:?}");
     }
-    // an empty window of this size has 10 KB
+    // a screenshot of an empty window of this size takes 10 KB
     desk.home.write("page.html", page, 0o600);
     let picture = desk.home.join("page.png");
     let screenshot = format!("--screenshot={}", picture.display());

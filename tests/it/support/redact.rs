@@ -53,7 +53,7 @@ const VARIABLE: &[(&str, &str)] = &[
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
     (r"\b\d+ ms\b", "N ms"),
     (r#", \d+\.\d s("?)$"#, ", N s$1"),
-    // OpenSSL 3.5 and musl use other words than OpenSSL 3.0 and glibc.
+    // The messages of OpenSSL 3.5 and musl differ from those of OpenSSL 3.0 and glibc.
     (
         "not yet valid or the system clock is incorrect",
         "not yet valid",
