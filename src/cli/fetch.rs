@@ -48,6 +48,10 @@ use crate::{
 /// Fetches the accounts, repeatedly with `--every`. Returns `None` if `has_others` finds accounts
 /// of other users in the config that was read again: other processes then have to run the next
 /// round.
+///
+/// # Errors
+/// The accounts or the command line are not valid, or a signal ended the command. Failures of single
+/// accounts are reported, and are part of the exit status.
 pub(super) fn run(
     context: &mut CommandContext,
     args: &args::Fetch,
@@ -417,6 +421,9 @@ fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
 }
 
 /// Returns the settings that the command line overrides.
+///
+/// # Errors
+/// `--to` or `--password-command` is not valid.
 pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<Overrides> {
     let to = args
         .to

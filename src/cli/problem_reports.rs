@@ -42,7 +42,7 @@ impl ProblemReports {
     /// list of `accounts-command` for runs in which that command fails.
     ///
     /// # Errors
-    /// A signal.
+    /// A signal ended the command.
     pub fn start(context: &CommandContext, names: &[String]) -> Result<Self> {
         let mut reports = Self {
             names: names.to_vec(),
@@ -87,7 +87,7 @@ impl ProblemReports {
     /// fetch.
     ///
     /// # Errors
-    /// A signal.
+    /// A signal ended the command.
     pub fn read_again(&mut self, context: &mut CommandContext) -> Result<Option<Vec<String>>> {
         context.setup.read_again()?;
         let mut problems = if self.names.is_empty() {

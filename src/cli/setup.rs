@@ -118,7 +118,7 @@ impl Setup {
     /// source is no longer valid, its last valid version stays in use.
     ///
     /// # Errors
-    /// A signal.
+    /// A signal ended the command.
     pub fn read_again(&mut self) -> Result<()> {
         if self.is_handed {
             return Ok(());
@@ -194,7 +194,7 @@ impl Setup {
     /// that uses all accounts.
     ///
     /// # Errors
-    /// A signal.
+    /// A signal ended the command.
     pub fn problems(&self) -> Result<Vec<Problem>> {
         let Ok(files) = &self.files else {
             // reported by the command

@@ -77,7 +77,7 @@ impl Files {
     /// before: in this process, or else the stored ones.
     ///
     /// # Errors
-    /// A signal.
+    /// A signal ended the command.
     pub fn list(
         &self,
         argv: &[String],

@@ -237,8 +237,8 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Returns the known mailbox to which a new address leads. `None` if there is none, or if that is
-/// not certain: `catchup` is then one of the ways to decide.
+/// Returns the known mailbox to which a new address leads, or `None` if there is none or this is
+/// not certain. In the latter case, `catchup` is one of the ways to decide.
 pub(super) fn known_mailbox(
     session: &mut Transaction<Stream>,
     (account, env, file): (&Account, &RunEnv, LedgerFile),

@@ -63,6 +63,9 @@ impl StateFiles<'_> {
 
 /// Reads the records of fetched messages. Returns descriptions of those that belong to no account,
 /// and the exit status.
+///
+/// # Errors
+/// The file of `--state` cannot be read. An error of another file is a problem of its account.
 pub(super) fn find_seen(
     program: Program,
     candidates: &mut [Candidate],

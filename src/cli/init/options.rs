@@ -69,6 +69,9 @@ impl Init<'_> {
     }
 
     /// Sets `keep`. The rest of the draft has to be valid, so that an error is about `keep`.
+    ///
+    /// # Errors
+    /// `keep` is not valid.
     pub(super) fn set_keep(&self, draft: &mut Draft, keep: &str) -> Result<()> {
         keep.clone_into(&mut draft.keep);
         self.account(draft).map(drop).map_err(|_| not_a_time(keep))
@@ -98,6 +101,9 @@ impl Init<'_> {
     }
 
     /// Returns the source of the secret on the command line, if any.
+    ///
+    /// # Errors
+    /// The command is not a list of words, or the path cannot be written in a config.
     pub(super) fn source(&self) -> Result<Option<Source>> {
         let args = self.args;
         if let Some(command) = &args.password_command {

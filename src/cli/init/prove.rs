@@ -67,6 +67,9 @@ impl Remedy {
 
 impl Init<'_> {
     /// Tests the account until it works, or the user adds it as it is or quits.
+    ///
+    /// # Errors
+    /// A question is not answered, or a signal ended the command.
     pub(super) fn prove(
         &self,
         mut asking: Asking<'_>,

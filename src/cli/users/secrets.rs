@@ -21,6 +21,9 @@ pub(super) type Secrets = BTreeMap<String, Result<Secret>>;
 ///
 /// `prompted` are those that were prompted for in earlier rounds, or `None` in the first one. Later
 /// rounds do not prompt, since all accounts would have to wait for the answer.
+///
+/// # Errors
+/// The environment of a run cannot be determined.
 pub(super) fn of(
     context: &CommandContext,
     command: &Command,
