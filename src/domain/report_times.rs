@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn report_at_a_terminal_does_not_replace_that_of_cron() {
+    fn report_at_a_terminal_does_not_replace_the_one_for_cron() {
         let (seen, _) = ReportTimes::next(None, false, Audience::Terminal, Timestamp(100));
         let next = ReportTimes::next(Some(seen), false, Audience::Unattended, Timestamp(160));
         assert!(next.1);

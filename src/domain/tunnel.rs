@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_of_ssh_need_a_person() {
+    fn refusal_by_ssh_is_not_transient() {
         for text in [
             "Host key verification failed.",
             "ann@gate: Permission denied (publickey,password,keyboard-interactive).",

@@ -343,7 +343,7 @@ fn option_for_one_account_does_not_end_rounds_if_another_is_added() {
 }
 
 #[test]
-fn rounds_use_the_files_of_now() {
+fn each_round_reads_the_current_files() {
     let office = Office::new();
     let path = ".config/pouch/config.toml";
     let main = String::from_utf8(office.home.read(path)).unwrap();
@@ -467,7 +467,7 @@ fn mistake_is_reported_again_after_a_day() {
 }
 
 #[test]
-fn documents_have_the_mistakes() {
+fn json_documents_list_mistakes_of_files() {
     let office = Office::new();
     office.run(&["fetch"], 0);
     office.part("b.toml", &format!("{}kep = 3\n", account("ben")));

@@ -306,7 +306,7 @@ fn wrong_options_are_explained() {
 
     $ pouch init ann@example.org --host pop:x
     ------- stderr -------
-    pouch: `--host pop:x` is not a host, or a host and a port
+    pouch: `--host pop:x` is not HOST or HOST:PORT
     hint: write it as pop.example.org:995
     [exit code: 64]
 
@@ -392,12 +392,12 @@ fn long_options_are_shortened() {
     hint: run `pouch init ann@example.org`
     pouch: an account name must not be longer than 300 characters
     pouch: `--user` must not be longer than 255 bytes
-    pouch: `--host xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a host, or a host and a port
+    pouch: `--host xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not HOST or HOST:PORT
     hint: write it as pop.example.org:995
     pouch: `--keep xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not forever, none or a time in days
     hint: write it as 30d, 8w, 6mo or 1y
-    pouch: `--maildir` contains a name of more than 255 bytes
-    pouch: `--password-file` contains a name of more than 255 bytes
+    pouch: `--maildir` contains a name longer than 255 bytes
+    pouch: `--password-file` contains a name longer than 255 bytes
     ");
 }
 

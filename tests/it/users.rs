@@ -716,7 +716,7 @@ fn copies(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn backup_of_all_users_is_restored_by_each() {
+fn backup_of_all_users_is_restored_by_each_user() {
     let office = Office::new();
     office.fetch(0);
     for names in [&[][..], &["work", "other"]] {
@@ -890,7 +890,7 @@ fn ledger_of_a_removed_account_of_a_user_is_named_in_the_hint() {
 }
 
 #[test]
-fn backup_that_other_users_can_write_is_refused() {
+fn backup_writable_by_other_users_is_refused() {
     let office = Office::new();
     office.fetch(0);
     office.home.make_dir("backup", 0o777);

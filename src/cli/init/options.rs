@@ -136,7 +136,7 @@ impl Init<'_> {
         };
         let path = path.expand(self.home(), &self.context.setup.dirs.here()?);
         if path.iter().any(|name| name.len() > LONGEST_FILE_NAME) {
-            return Err(refused("contains a name of more than 255 bytes"));
+            return Err(refused("contains a name longer than 255 bytes"));
         }
         Ok(tilde(&path, self.home()))
     }

@@ -88,7 +88,7 @@ impl Init<'_> {
         };
         let (host, port) = host(text).ok_or_else(|| {
             let option = backquoted(&format!("--host {text}"));
-            let what = format!("{option} is not a host, or a host and a port");
+            let what = format!("{option} is not HOST or HOST:PORT");
             Error::new(Kind::Usage, what).with_hint("write it as pop.example.org:995")
         })?;
         if let Some(advice) = imap_advice(port) {

@@ -90,7 +90,7 @@ fn encodings_of_other_systems_make_no_difference() {
 
 /// The printed accounts are always a valid config.
 #[test]
-fn mailbox_that_appears_twice_is_taken_over_once() {
+fn mailbox_that_appears_twice_is_imported_once() {
     let home = Home::new();
     let rc = "poll pop.example.org proto pop3 no rewrite mda \"procmail\"\n\
               \x20 user ann is ann here ssl keep\n  user ann is bob here ssl\n\
@@ -192,7 +192,7 @@ fn record_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn nothing_is_written_if_the_config_cannot_be() {
+fn nothing_is_written_if_the_config_is_not_writable() {
     let home = Home::new();
     home.write(".fetchmailrc", RC, 0o600);
     home.write("file", "", 0o600);

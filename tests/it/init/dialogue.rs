@@ -550,7 +550,7 @@ fn nothing_remains_of_a_wrong_login_name() {
 
 /// The user answers no questions in vain.
 #[test]
-fn config_that_cannot_be_written_is_noticed_first() {
+fn unwritable_config_is_reported_before_the_first_question() {
     let desk = Desk::new();
     let home = &desk.home;
     home.write("file", "", 0o600);
@@ -602,7 +602,7 @@ fn config_that_cannot_be_written_is_noticed_first() {
 }
 
 #[test]
-fn directory_of_passwords_that_cannot_be_created_is_noticed_at_once() {
+fn blocked_directory_for_passwords_is_reported_at_once() {
     let desk = Desk::new();
     desk.home.write(".config/pouch/secrets", "", 0o600);
     let mut session = desk.secret();

@@ -399,7 +399,7 @@ fn odd_answers_of_name_servers() {
 }
 
 #[test]
-fn dead_target_leads_to_the_next_one() {
+fn unreachable_target_is_skipped() {
     let net = Network::new()
         .record("SRV _pop3s._tcp.localhost", |port| {
             Reply::Srv(vec![(1, 1, "localhost"), (2, port, "localhost")])
@@ -454,7 +454,7 @@ fn exchanger_leads_to_a_provider_or_nowhere() {
 }
 
 #[test]
-fn database_is_asked_only_on_request() {
+fn database_is_queried_only_on_request() {
     let net = Network::new()
         .record("MX example.org", |_| Reply::Mx(vec!["mx.hoster.example"]))
         .document("autoconfig.thunderbird.net/v1.1/hoster.example", "SSL")
