@@ -78,8 +78,9 @@ pub fn check_single_name(path: &Path, file: &File) -> Result<()> {
         .with_hint("replace it with a copy that has only one name"))
 }
 
-/// Returns whether users other than the owner can access a file with a secret. The group of a file of
-/// root may read it: `ssl-cert`, or the group of a container that has the file as a secret.
+/// Returns whether users other than the owner can access a file with a secret. The group of a file
+/// of root may read it, such as `ssl-cert`, or the group of a container in which the file is
+/// mounted as a secret.
 pub fn others_can_access(metadata: &fs::Metadata) -> bool {
     let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
     metadata.mode() & others != 0

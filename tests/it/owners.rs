@@ -89,7 +89,7 @@ fn password_file_of_another_user_is_refused() {
 fn group_may_read_but_not_write_a_password_file_of_root() {
     let desk = Desk::with(1, "", |setup| setup);
     let password = desk.home.join("password");
-    // as a container gets a secret
+    // like a secret that is mounted in a container
     fs::set_permissions(&password, fs::Permissions::from_mode(0o440)).unwrap();
     desk.fetch(0).assert_silent();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o460)).unwrap();
