@@ -27,25 +27,26 @@
 //!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`], unless
 //!    [`domain::login`] decides that it is too early for that. What a refusal means, and what the
 //!    user can do about it, is in [`domain::refusal`] and [`domain::provider`].
-//! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones. If no message
-//!    is known from this address, [`domain::identity`] decides which of the known mailboxes it leads
-//!    to. [`domain::reconcile`] matches listed and known messages, and
-//!    [`ledger::Ledger::admit`] gives each new message its
-//!    row. **The name of its file is a function of the row** ([`domain::file_name`]): a file with
-//!    that name proves that the row is delivered.
+//! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones. If no
+//!    message is known from this address, [`domain::identity`] decides which of the known mailboxes
+//!    it leads to. [`domain::reconcile`] matches listed and known messages, and
+//!    [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
+//!    function of the row** ([`domain::file_name`]): a file with that name proves that the row is
+//!    delivered.
 //! 4. If the account has rules, the headers of new messages are requested, and [`domain::rule`]
 //!    decides which rule matches.
 //! 5. [`domain::plan`] decides what to do to each message. It is one pure function: `pouch plan`
-//!    takes these steps with a ledger that it can only read, ends here, and shows exactly what a run
-//!    would do.
+//!    takes these steps with a ledger that it can only read, ends here, and shows exactly what a
+//!    run would do.
 //! 6. [`pop3::retrieval`] requests messages ahead of the one being read, and verifies that each is
 //!    the one that was requested. The message streams, decoded once ([`pop3::body`]), into a
 //!    [`delivery::Draft`]. One for filters, with added fields ([`domain::trace_fields`]) or for
-//!    several destinations is spooled, and the [`delivery::Router`] gives each destination its copy.
-//! 7. A batch of drafts is made durable by a thread of its own, while the next ones arrive; then one
-//!    commit records it ([`ledger::Ledger::record_delivered`]).
-//! 8. The ledger gives a [`ledger::Proof`] for each message that may be deleted. Only the ledger can
-//!    make one, and only a message with a proof is ever deleted.
+//!    several destinations is spooled, and the [`delivery::Router`] gives each destination its
+//!    copy.
+//! 7. A batch of drafts is made durable by a thread of its own, while the next ones arrive; then
+//!    one commit records it ([`ledger::Ledger::record_delivered`]).
+//! 8. The ledger gives a [`ledger::Proof`] for each message that may be deleted. Only the ledger
+//!    can make one, and only a message with a proof is ever deleted.
 //! 9. QUIT carries out the deletions; [`ledger::Ledger::record_deleted`] records that it did.
 //!
 //! Data moves one way, and each step returns a value that the next one takes; only the reporter
@@ -71,19 +72,18 @@
 //! [`domain::blame`] decides whether the message, the connection, the server or the destination is
 //! to blame for a failure, and charges a message with an attempt only on evidence. A message that
 //! was *truncated* (the final dot is there, bytes are missing) is delivered, since it may be all
-//! there is, and never deleted from the server: the ledger knows it as truncated before its file can
-//! be seen. After so many attempts, in as many runs, a message is *quarantined*: a notice reports it
-//! by mail, and it is tried again after 1, 2, 4 … 32 days.
+//! there is, and never deleted from the server: the ledger knows it as truncated before its file
+//! can be seen. After so many attempts, in as many runs, a message is *quarantined*: a notice
+//! reports it by mail, and it is tried again after 1, 2, 4 … 32 days.
 //!
 //! # Terms
 //!
 //! An *account* is a mailbox on a server together with its settings. Host, port and user are an
 //! *address* of the mailbox. A *message* is identified by its *UID* (from UIDL) and has a *row* in
-//! the *ledger*. A *listing* is what the server has now, a
-//! *plan* what to do with each message. A *destination* gets messages; a *draft* is a message on its way
-//! there, a *batch* several that are made durable together. *Retention* deletes delivered messages
-//! from the server. A *notice* is the mail about the messages that a run
-//! quarantined.
+//! the *ledger*. A *listing* is what the server has now, a *plan* what to do with each message. A
+//! *destination* gets messages; a *draft* is a message on its way there, a *batch* several that are
+//! made durable together. *Retention* deletes delivered messages from the server. A *notice* is the
+//! mail about the messages that a run quarantined.
 
 #![forbid(unsafe_code)]
 #![allow(

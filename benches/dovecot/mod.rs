@@ -39,8 +39,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server with its files in `dir` and these lines in its configuration, and waits until
-    /// it accepts connections.
+    /// Starts a server with its files in `dir` and these lines in its configuration, and waits
+    /// until it accepts connections.
     pub fn start(dir: PathBuf, lines: &str) -> Result<Self> {
         let config = dir.with_extension("conf");
         fs::write(&config, format!("{CONFIG}{lines}"))?;

@@ -16,12 +16,12 @@
 //! `--only fetchmail,mpop-each` selects some of them. A client that runs longer than `--limit`
 //! seconds is ended, with exit status 124.
 //!
-//! With `--seed`, there is no first run: each ledger is a copy of that of the first account, which has
-//! fetched one message. For 10,000 accounts, that saves many minutes.
+//! With `--seed`, there is no first run: each ledger is a copy of that of the first account, which
+//! has fetched one message. For 10,000 accounts, that saves many minutes.
 //!
-//! The responder ([`responder`]) is a minimal POP3 server in this process: it needs little more than
-//! the TLS handshake, so that the client is what is measured. Dovecot needs root. Both share the
-//! processors with the client, so that the CPU time of the client is the more exact figure.
+//! The responder ([`responder`]) is a minimal POP3 server in this process: it needs little more
+//! than the TLS handshake, so that the client is what is measured. Dovecot needs root. Both share
+//! the processors with the client, so that the CPU time of the client is the more exact figure.
 
 #![allow(
     clippy::print_stdout,

@@ -28,8 +28,8 @@ impl<'a> Capacity<'a> {
         }
     }
 
-    /// Returns the limits of a round of this many accounts. Raises the limit of open files, and warns
-    /// if it is too low.
+    /// Returns the limits of a round of this many accounts. Raises the limit of open files, and
+    /// warns if it is too low.
     pub(super) fn limits(
         &mut self,
         context: &CommandContext,

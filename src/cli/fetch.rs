@@ -50,8 +50,8 @@ use crate::{
 /// round.
 ///
 /// # Errors
-/// The accounts or the command line are not valid, or a signal ended the command. Failures of single
-/// accounts are reported, and are part of the exit status.
+/// The accounts or the command line are not valid, or a signal ended the command. Failures of
+/// single accounts are reported, and are part of the exit status.
 pub(super) fn run(
     context: &mut CommandContext,
     args: &args::Fetch,
@@ -237,7 +237,8 @@ fn apply(
     env.accept_new_uids = args.accept_new_uids;
 }
 
-/// Prints the closing line of a round. Later rounds print it only if it differs from the `last` one.
+/// Prints the closing line of a round. Later rounds print it only if it differs from the `last`
+/// one.
 fn print_closing(closing: String, args: &args::Fetch, env: &RunEnv, last: &mut Option<String>) {
     let time = match args.every {
         Some(_) => format!("{}  ", time_of_day(env.clock.now())),

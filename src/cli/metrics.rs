@@ -67,8 +67,8 @@ impl MetricsFile {
         }))
     }
 
-    /// Writes the metrics, and reports a failure, in a later round only if it is another one. Returns
-    /// the exit code that follows from it.
+    /// Writes the metrics, and reports a failure, in a later round only if it is another one.
+    /// Returns the exit code that follows from it.
     pub(super) fn write(
         &mut self,
         context: &CommandContext,
@@ -163,8 +163,8 @@ fn read(account: &Account, env: &RunEnv, catalog: &Catalog<'_>) -> Result<Accoun
     })
 }
 
-/// Returns the directory of the file, which the sandbox of a run has to allow. `None` if it does not
-/// exist.
+/// Returns the directory of the file, which the sandbox of a run has to allow. `None` if it does
+/// not exist.
 pub(super) fn directory(path: &Path) -> Option<PathBuf> {
     let target = files::publication_path(path, DOING).ok()?;
     target.parent().map(Path::to_owned)

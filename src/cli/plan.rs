@@ -124,7 +124,8 @@ impl Group {
     }
 }
 
-/// Returns the words about an action. Times are shown as days, so that several actions have the same.
+/// Returns the words about an action. Times are shown as days, so that several actions have the
+/// same.
 fn shown(action: &Action) -> (&'static str, String) {
     (words::verb(action), words::reason(action))
 }

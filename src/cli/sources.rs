@@ -73,8 +73,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Returns the accounts that the command prints. If it fails, these are the ones that it printed
-    /// before: in this process, or else the stored ones.
+    /// Returns the accounts that the command prints. If it fails, these are the ones that it
+    /// printed before: in this process, or else the stored ones.
     ///
     /// # Errors
     /// A signal ended the command.

@@ -128,8 +128,8 @@ fn content(
 }
 
 /// Checks that only root and the user with the ID `user` decide which file `path` leads to: one
-/// that another user chooses could be a file of root that was not meant as a config. `opened` is the
-/// metadata of the open file.
+/// that another user chooses could be a file of root that was not meant as a config. `opened` is
+/// the metadata of the open file.
 fn check_way(path: &Path, shown: &str, user: u32, opened: &fs::Metadata) -> Result<(), Error> {
     let trusted = [user, 0];
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -47,8 +47,8 @@ pub struct ConfigDefaults {
 /// An account, or a whole source of accounts, that cannot be used.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// The name of the account. `None` if all accounts of the source are unusable, or a valid account
-    /// has the name.
+    /// The name of the account. `None` if all accounts of the source are unusable, or a valid
+    /// account has the name.
     pub account: Option<String>,
     /// The mistake.
     pub error: Error,

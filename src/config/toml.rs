@@ -149,8 +149,8 @@ impl File {
         Self::parse_text(document, dir, Role::Part, &mut |_| ())
     }
 
-    /// Parses a document as the output of `accounts-command`. `each` gets the tables before they are
-    /// read.
+    /// Parses a document as the output of `accounts-command`. `each` gets the tables before they
+    /// are read.
     ///
     /// # Errors
     /// As for [`parse_part`](Self::parse_part).

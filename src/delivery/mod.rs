@@ -224,8 +224,8 @@ impl StoredMessage {
         }
     }
 
-    /// Returns the fingerprint of the message, or `None` if it has no header, was moved meanwhile or
-    /// is not a regular file. Reads no more than the header.
+    /// Returns the fingerprint of the message, or `None` if it has no header, was moved meanwhile
+    /// or is not a regular file. Reads no more than the header.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -238,8 +238,8 @@ impl StoredMessage {
         }
     }
 
-    /// Returns the header of a message in a file of its own, or `None` if it was moved meanwhile or is
-    /// not a regular file.
+    /// Returns the header of a message in a file of its own, or `None` if it was moved meanwhile or
+    /// is not a regular file.
     ///
     /// # Errors
     /// The file cannot be read.

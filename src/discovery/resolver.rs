@@ -1,4 +1,5 @@
-//! A stub resolver: asks the name servers of the system over UDP, and over TCP if an answer is long.
+//! A stub resolver: asks the name servers of the system over UDP, and over TCP if an answer is
+//! long.
 
 use std::{
     io::{self, Read, Write},
@@ -27,8 +28,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Creates a resolver for the name servers in the text of a resolv.conf(5). Without any, that of
-    /// this machine is asked.
+    /// Creates a resolver for the name servers in the text of a resolv.conf(5). Without any, that
+    /// of this machine is asked.
     pub fn from_config(text: &str) -> Self {
         let lines = text.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace();

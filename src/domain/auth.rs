@@ -16,8 +16,8 @@
 //! # Without TLS
 //!
 //! An attacker on the network can change the list and the responses. The password is therefore
-//! never sent without TLS, unless the user allowed that. TLS protects the list. Remembering the best
-//! mechanism ever offered was rejected: it would cause errors when a server is replaced, and
+//! never sent without TLS, unless the user allowed that. TLS protects the list. Remembering the
+//! best mechanism ever offered was rejected: it would cause errors when a server is replaced, and
 //! `auth = "scram-sha-256"` gives certainty.
 
 /// A login mechanism: of SASL (RFC 4422, RFC 5034) or of POP3.

@@ -1,5 +1,5 @@
-//! The POP3 servers of providers with common mail domains, so that `pouch init` needs no network for
-//! them.
+//! The POP3 servers of providers with common mail domains, so that `pouch init` needs no network
+//! for them.
 //!
 //! The table does not contain the requirements of a provider, which are listed in
 //! [`provider`](super::provider) by the name of the server. The mail domains were taken from

@@ -24,8 +24,8 @@ pub fn misspelled(address: &MailAddress) -> Option<String> {
     found.min_by_key(|known| strsim::damerau_levenshtein(written, known))
 }
 
-/// Returns whether `written` is probably a misspelling of a domain, given as its first label and the
-/// rest.
+/// Returns whether `written` is probably a misspelling of a domain, given as its first label and
+/// the rest.
 fn is_slip(written: &str, (label, rest): (&str, &str)) -> bool {
     let Some((first, others)) = written.split_once('.') else {
         return written.strip_prefix(label) == Some(rest);

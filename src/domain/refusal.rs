@@ -406,8 +406,8 @@ pub fn pause(text: &str) -> TimeSpan {
     }
 }
 
-/// Returns whether a temporary refusal without a response code is about the mailbox: another session
-/// has locked it, or the account was used too often.
+/// Returns whether a temporary refusal without a response code is about the mailbox: another
+/// session has locked it, or the account was used too often.
 pub fn names_mailbox(text: &str) -> bool {
     let is_known = known(text).is_some_and(|known| known.meaning == Meaning::Busy);
     let text = text.to_lowercase();

@@ -1,13 +1,13 @@
-//! The `alert` command, which is run once when an account starts to need attention, and once when it
-//! has recovered.
+//! The `alert` command, which is run once when an account starts to need attention, and once when
+//! it has recovered.
 //!
-//! The condition is that of `pouch status --problems`: a problem that is reported, hence a transient
-//! one only after a day, or quarantined messages. The ledger records which change the command was
-//! run for, so that it runs once although each run is a process of its own.
+//! The condition is that of `pouch status --problems`: a problem that is reported, hence a
+//! transient one only after a day, or quarantined messages. The ledger records which change the
+//! command was run for, so that it runs once although each run is a process of its own.
 //!
-//! It is recorded after the command has succeeded. If the command fails, or the machine stops before
-//! the record is written, the next run runs it again: an alert may come twice, but is not lost. If
-//! the account has recovered by then, the next run has no change to report.
+//! It is recorded after the command has succeeded. If the command fails, or the machine stops
+//! before the record is written, the next run runs it again: an alert may come twice, but is not
+//! lost. If the account has recovered by then, the next run has no change to report.
 
 use super::{env::RunEnv, hooks};
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     text::count,
 };
 
-/// Runs the account's `alert` command if the account has one and its state has changed. A failure is
-/// reported at once and then daily; the exit code of the run does not change.
+/// Runs the account's `alert` command if the account has one and its state has changed. A failure
+/// is reported at once and then daily; the exit code of the run does not change.
 pub(super) fn update(account: &Account, env: &RunEnv, ledger: &mut Ledger) {
     // a run that a signal ends has no result
     if env.stop.signal().is_some() {

@@ -421,8 +421,8 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 }
 
 /// Connects and logs in. After a transient error it tries again, up to `retries` times. The first
-/// attempt uses the connection that was `begun`, if any, and the others take the same `route`. Calls
-/// `reached` after each step of each attempt.
+/// attempt uses the connection that was `begun`, if any, and the others take the same `route`.
+/// Calls `reached` after each step of each attempt.
 ///
 /// Until the server has accepted the secret, it is sent once only: a server that disconnects on a
 /// wrong password looks like a lost connection, and would count each attempt.

@@ -80,8 +80,8 @@ pub enum Attendance {
 }
 
 impl RunEnv {
-    /// Opens the ledger in `file` for a run of the account, and creates it if it is missing. Records
-    /// the address of the account.
+    /// Opens the ledger in `file` for a run of the account, and creates it if it is missing.
+    /// Records the address of the account.
     ///
     /// # Errors
     /// The ledger cannot be created or read, or was exported to another machine.
@@ -190,8 +190,9 @@ impl RunEnv {
     /// Returns the account's secret.
     ///
     /// # Errors
-    /// See [`password::obtain`] and [`tokens::access_token`]; or another user owns the password file,
-    /// can read the client key, or can change the client certificate or the file of authorities.
+    /// See [`password::obtain`] and [`tokens::access_token`]; or another user owns the password
+    /// file, can read the client key, or can change the client certificate or the file of
+    /// authorities.
     pub fn secret(&self, account: &Account) -> Result<Secret> {
         if let Some(client) = &account.client_certificate {
             let what = format!("the client key {}", tilde(&client.key, &self.home));

@@ -160,8 +160,8 @@ impl AccountRun<'_> {
 
     /// Returns the message to which the loss of a session is due that had these `responses` to the
     /// deletions of `rows`: the one that the server refused before it disconnected, or else the one
-    /// whose response is missing. If two sessions are lost after the same message was accepted, it is
-    /// that one. Returns `None` if another session has to show it.
+    /// whose response is missing. If two sessions are lost after the same message was accepted, it
+    /// is that one. Returns `None` if another session has to show it.
     fn deletion_suspect(
         &mut self,
         rows: &[RowId],
@@ -178,8 +178,8 @@ impl AccountRun<'_> {
         rows.get(responses.len()).copied()
     }
 
-    /// Handles the loss of a session that is due to the deletion of the message `suspect`. If it was
-    /// deleted alone, `suspects_left` is whether there are more like it; `None` if it was not.
+    /// Handles the loss of a session that is due to the deletion of the message `suspect`. If it
+    /// was deleted alone, `suspects_left` is whether there are more like it; `None` if it was not.
     fn deletion_lost(
         &mut self,
         suspect: Option<RowId>,
@@ -204,8 +204,8 @@ impl AccountRun<'_> {
     }
 
     /// Handles refused deletions. `deletes_others` is whether the server deletes other messages; if
-    /// not, it may refuse all of them, and none is postponed. Nor is one that was refused because of
-    /// a transient problem.
+    /// not, it may refuse all of them, and none is postponed. Nor is one that was refused because
+    /// of a transient problem.
     fn deletions_refused(
         &mut self,
         host: &str,

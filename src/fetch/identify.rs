@@ -19,8 +19,8 @@
 //! all UIDs changed and no header can be read, the run stops and the user decides, since fetching a
 //! whole mailbox again is rarely wanted.
 //!
-//! Providers that list only messages that were not fetched yet (Gmail) make known messages absent in
-//! every session. Their UIDs do not change, so nothing is suspected.
+//! Providers that list only messages that were not fetched yet (Gmail) make known messages absent
+//! in every session. Their UIDs do not change, so nothing is suspected.
 //!
 //! Comparing sizes and message numbers instead was rejected: servers count sizes differently, and
 //! number messages anew in each session.
@@ -78,8 +78,8 @@ impl UnreadableHeaders {
     }
 }
 
-/// Lists the mailbox, and calls `meanwhile`, which returns the known messages, while the server works.
-/// A message without a UID gets one that is derived from its header.
+/// Lists the mailbox, and calls `meanwhile`, which returns the known messages, while the server
+/// works. A message without a UID gets one that is derived from its header.
 ///
 /// RFC 1939 makes UIDL optional, and some servers list no UID for some of the messages.
 ///

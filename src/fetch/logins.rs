@@ -193,8 +193,8 @@ impl AccountRun<'_> {
     }
 }
 
-/// Records a login after which the server listed the mailbox: earlier refusals do not delay the next
-/// run, which uses the same mechanism.
+/// Records a login after which the server listed the mailbox: earlier refusals do not delay the
+/// next run, which uses the same mechanism.
 ///
 /// # Errors
 /// The ledger cannot be read or written.

@@ -116,8 +116,8 @@ impl AccountRun<'_> {
         )?)
     }
 
-    /// Reads a message into a draft. Returns only a complete and verified message, or why it cannot be
-    /// stored; then the rest of it is read as well, so that the session can go on.
+    /// Reads a message into a draft. Returns only a complete and verified message, or why it cannot
+    /// be stored; then the rest of it is read as well, so that the session can go on.
     fn read_content(
         &mut self,
         request: &FetchRequest,
@@ -184,8 +184,8 @@ impl AccountRun<'_> {
         Err(SessionLost::during(request, error, (received, first)))
     }
 
-    /// Writes a piece of a message to its draft. If that fails, the draft is replaced by the error, so
-    /// that its space can be used.
+    /// Writes a piece of a message to its draft. If that fails, the draft is replaced by the error,
+    /// so that its space can be used.
     ///
     /// # Errors
     /// Not even a small message can be stored.
@@ -406,8 +406,8 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Returns whether the message is for Maildirs and mbox files only, as far as that is known. The
-    /// errors of programs and of standard output are no problems of a disk.
+    /// Returns whether the message is for Maildirs and mbox files only, as far as that is known.
+    /// The errors of programs and of standard output are no problems of a disk.
     fn is_batched(&self, request: &FetchRequest) -> bool {
         let destinations = self.known_destinations(request).unwrap_or_default();
         self.committer.mode(&destinations) != DeliveryMode::OneAtATime

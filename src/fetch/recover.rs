@@ -6,9 +6,9 @@
 //! servers and standard output cannot be searched: the ledger records a message for them as being
 //! delivered before they get it.
 //!
-//! A name is no proof if the file cannot be the message: it is not a regular file, cannot be read, or
-//! is smaller than the message. Then the message is fetched again, and the destination compares the
-//! contents.
+//! A name is no proof if the file cannot be the message: it is not a regular file, cannot be read,
+//! or is smaller than the message. Then the message is fetched again, and the destination compares
+//! the contents.
 //!
 //! Recording each message in the ledger before its file becomes visible was rejected: a crash in
 //! between would lose the message, while a search can only find what is there.
@@ -187,8 +187,8 @@ fn may_have_size(path: &Path, expected: ExpectedSize, account: &Account) -> bool
     crlf_size(path).is_ok_and(|size| size >= expected)
 }
 
-/// Returns the size of the file at `path` with CRLF line endings, in bytes. 0 if it is not a regular
-/// file.
+/// Returns the size of the file at `path` with CRLF line endings, in bytes. 0 if it is not a
+/// regular file.
 fn crlf_size(path: &Path) -> io::Result<u64> {
     let Some(mut file) = files::open_if_regular(path)? else {
         return Ok(0);

@@ -73,8 +73,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// The beginning of the message, as far as it was received.
     pub(super) partial: Vec<u8>,
-    /// The recipients that did not accept it, by their names in the ledger. Empty if it failed before
-    /// they were known.
+    /// The recipients that did not accept it, by their names in the ledger. Empty if it failed
+    /// before they were known.
     pub(super) recipients: Vec<String>,
 }
 

@@ -3,8 +3,8 @@
 //! Messages are requested in three groups: first those that can be pipelined, then those for
 //! programs and LMTP servers, which are delivered one at a time, and last, each alone, those that
 //! failed or were deferred before. A message that breaks the connection is thus requested after all
-//! good ones, except one that may be needed as evidence ([`Blame::holds_back`]), and nothing else is
-//! outstanding when it does.
+//! good ones, except one that may be needed as evidence ([`Blame::holds_back`]), and nothing else
+//! is outstanding when it does.
 //!
 //! [`Blame::holds_back`]: crate::domain::blame::Blame::holds_back
 
@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// The default window: enough to fill a connection of 1 Gbit/s with a round trip of 60 ms. Requested
-/// messages that have not arrived take no memory here.
+/// The default window: enough to fill a connection of 1 Gbit/s with a round trip of 60 ms.
+/// Requested messages that have not arrived take no memory here.
 const WINDOW: Window = Window {
     count: 256,
     cautious: 64,

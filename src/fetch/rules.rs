@@ -142,7 +142,8 @@ pub(super) fn evaluate_all(
 ///
 /// Calls `each` with an index, the outcome, and the sender and the subject if the header was
 /// requested; messages that need their header come last and in order. Once the limit of the policy
-/// is reached, no more headers are requested, because this run does not fetch the messages after it.
+/// is reached, no more headers are requested, because this run does not fetch the messages after
+/// it.
 ///
 /// # Errors
 /// The connection is lost. The header that was awaited is that of the first message for which

@@ -49,12 +49,13 @@ pub(super) struct AccountRun<'a> {
     pub(super) received_parts: ReceivedParts,
     /// Whether messages may be durable in a destination, but not recorded in the ledger.
     pub(super) unsettled: bool,
-    /// The lock of the mailbox, if it was recognised in this run. That of the account is held by the
-    /// caller.
+    /// The lock of the mailbox, if it was recognised in this run. That of the account is held by
+    /// the caller.
     pub(super) mailbox_lock: Option<Lock>,
     /// The last message whose DELE was answered before a session was lost.
     pub(super) last_answered_deletion: Option<RowId>,
-    /// Whether the next run has to search for copies of messages that only some destinations stored.
+    /// Whether the next run has to search for copies of messages that only some destinations
+    /// stored.
     pub(super) search_again: bool,
 }
 
@@ -319,8 +320,8 @@ impl<'a> AccountRun<'a> {
             })
     }
 
-    /// Returns the failure of a message that could not be stored, and reports it: the user may have to
-    /// free space.
+    /// Returns the failure of a message that could not be stored, and reports it: the user may have
+    /// to free space.
     pub(super) fn not_stored(&mut self, request: &FetchRequest, error: Error) -> Failure {
         self.outcome.raise_exit(error.kind().exit());
         let fact = format!(

@@ -80,7 +80,8 @@ pub(super) struct Survey {
 ///
 /// # Errors
 /// The mailbox or its messages cannot be recognised, the connection is lost, or the ledger or a
-/// destination cannot be read. `unreadable` then has the headers that the next session should not request.
+/// destination cannot be read. `unreadable` then has the headers that the next session should not
+/// request.
 pub(super) fn survey(
     session: &mut Transaction<Stream>,
     basis: &Basis<'_>,

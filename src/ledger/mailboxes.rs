@@ -1,8 +1,8 @@
 //! Finding the ledger of a mailbox.
 //!
-//! A ledger contains the addresses under which its mailbox was seen, and the name that the user gave
-//! the mailbox, if any. An address is in one ledger only. Which mailbox a new address leads to is
-//! decided when its messages are known, see [`identity`](crate::domain::identity).
+//! A ledger contains the addresses under which its mailbox was seen, and the name that the user
+//! gave the mailbox, if any. An address is in one ledger only. Which mailbox a new address leads to
+//! is decided when its messages are known, see [`identity`](crate::domain::identity).
 //!
 //! A new ledger is named after the name or the address of its mailbox, so that most ledgers are
 //! found without opening others. An index of all ledgers was rejected: it would have to agree with
@@ -272,8 +272,8 @@ pub fn conflicting_copy(state_dir: &Path) -> Option<PathBuf> {
     entries.flatten().map(|entry| entry.path()).find(is_copy)
 }
 
-/// The ledgers in a state directory, to find those of several mailboxes. All ledgers are read at most
-/// once, and only if one does not have the name of a new one.
+/// The ledgers in a state directory, to find those of several mailboxes. All ledgers are read at
+/// most once, and only if one does not have the name of a new one.
 pub struct Catalog<'a> {
     state_dir: &'a Path,
     known: OnceCell<Arc<Mailboxes>>,
@@ -288,8 +288,8 @@ impl<'a> Catalog<'a> {
         }
     }
 
-    /// Opens the ledger of `mailbox` for reading, as [`find_offline`](Self::find_offline). Returns it
-    /// with its file, or `None` if there is none. Most ledgers are opened only once for that.
+    /// Opens the ledger of `mailbox` for reading, as [`find_offline`](Self::find_offline). Returns
+    /// it with its file, or `None` if there is none. Most ledgers are opened only once for that.
     ///
     /// # Errors
     /// As for [`find`](Self::find).
@@ -347,8 +347,8 @@ impl<'a> Catalog<'a> {
         find_among(&shared(self.state_dir)?, mailbox)
     }
 
-    /// Returns the ledger of `mailbox` for commands that do not connect: as [`find`](Self::find), or
-    /// else the one that the account used last, or the only one of this user and host.
+    /// Returns the ledger of `mailbox` for commands that do not connect: as [`find`](Self::find),
+    /// or else the one that the account used last, or the only one of this user and host.
     ///
     /// # Errors
     /// As for [`find`](Self::find).
@@ -398,8 +398,8 @@ fn find_among((known, failed): &Mailboxes, mailbox: &MailboxId) -> Result<Option
     }
 }
 
-/// Returns the error for a ledger that cannot be read, and may be that of an account whose address is
-/// new.
+/// Returns the error for a ledger that cannot be read, and may be that of an account whose address
+/// is new.
 pub fn may_be_its_own(error: Error) -> Error {
     error.with_fact(
         "the account's address is new, and this may be the ledger of its mailbox; without it, all \

@@ -49,8 +49,8 @@ pub struct DeliveredLocations {
     pub found: Vec<RowId>,
 }
 
-/// The state in which a delivery or a search left a Maildir. Times are in nanoseconds since 1970, by
-/// the clock of its file system.
+/// The state in which a delivery or a search left a Maildir. Times are in nanoseconds since 1970,
+/// by the clock of its file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenMaildir {
     /// The destination as text, `maildir:PATH`.
@@ -74,7 +74,8 @@ impl SeenMaildir {
 }
 
 impl Reader {
-    /// Returns the recorded states of the Maildirs, each with the last run that had delivered to it.
+    /// Returns the recorded states of the Maildirs, each with the last run that had delivered to
+    /// it.
     ///
     /// # Errors
     /// The ledger cannot be read.

@@ -2,13 +2,14 @@
 //! it.
 //!
 //! # One file per mailbox
-//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory. Its name shows
-//! the address under which the mailbox was first seen; what counts are the addresses and the name
-//! that it contains, since a mailbox may have [several](crate::domain::identity) ([`mailboxes`]
-//! finds its ledger). The alternative, one database for all accounts, would serialize the
-//! commits of accounts that are fetched in parallel, since SQLite has one writer per database. A
-//! damaged file would also affect every account, and ledger numbers would have gaps. A file per
-//! mailbox can be copied, restored and deleted on its own, and its messages are numbered from 1.
+//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory. Its name
+//! shows the address under which the mailbox was first seen; what counts are the addresses and the
+//! name that it contains, since a mailbox may have [several](crate::domain::identity)
+//! ([`mailboxes`] finds its ledger). The alternative, one database for all accounts, would
+//! serialize the commits of accounts that are fetched in parallel, since SQLite has one writer per
+//! database. A damaged file would also affect every account, and ledger numbers would have gaps. A
+//! file per mailbox can be copied, restored and deleted on its own, and its messages are numbered
+//! from 1.
 //!
 //! SQLite instead of a text file of UIDs, because a batch must be recorded atomically and durably
 //! without rewriting a file of 100,000 entries.
@@ -23,8 +24,8 @@
 //!          ├─ delivering: handed to a program or an LMTP server, result unknown
 //!          └─ skipped: by a rule, a filter or `ledger catchup`; neither fetched nor deleted
 //! ```
-//! A message that another program has fetched is delivered when it is [imported](Ledger::import), or
-//! [adopted](Ledger::adopt) with its file.
+//! A message that another program has fetched is delivered when it is [imported](Ledger::import),
+//! or [adopted](Ledger::adopt) with its file.
 //!
 //! # Reading and writing
 //! A [`Reader`] opens the database read-only. It is all that `pouch plan`, `status` and `ledger
@@ -210,9 +211,9 @@ impl Reader {
 impl Ledger {
     /// Opens the ledger in `file`, and creates it and its directory if they do not exist.
     ///
-    /// If `mailbox` is given, its name and address are recorded, and no other ledger has the address
-    /// from then on. Commands that do not connect pass `None`, since they have no evidence of which
-    /// mailbox the address leads to.
+    /// If `mailbox` is given, its name and address are recorded, and no other ledger has the
+    /// address from then on. Commands that do not connect pass `None`, since they have no evidence
+    /// of which mailbox the address leads to.
     ///
     /// `hostname` becomes part of the file names of a new ledger.
     ///

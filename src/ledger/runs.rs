@@ -59,7 +59,8 @@ pub(super) fn mark_unsettled(
 /// The time before which no clock can be right: the month of the first release.
 const EARLIEST: Timestamp = Timestamp(1_793_491_200);
 
-/// The time by which the clock may be behind other clocks, in seconds. Time zones are sometimes wrong, too.
+/// The time by which the clock may be behind other clocks, in seconds. Time zones are sometimes
+/// wrong, too.
 const TOLERANCE: i64 = 86_400;
 
 /// Records that the clock is behind in this run, if there is evidence: the server `received` a
@@ -109,9 +110,9 @@ impl Reader {
             .map_err(|error| self.explain(&error))
     }
 
-    /// Returns the messages that were delivered while the clock was behind, if it is not behind now.
-    /// Their age counts from now on: when they were really delivered is unknown, and they must not
-    /// be deleted as soon as the clock is right.
+    /// Returns the messages that were delivered while the clock was behind, if it is not behind
+    /// now. Their age counts from now on: when they were really delivered is unknown, and they must
+    /// not be deleted as soon as the clock is right.
     ///
     /// # Errors
     /// The ledger cannot be read.

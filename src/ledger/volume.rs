@@ -1,7 +1,7 @@
 //! The volume of delivered mail over time.
 //!
-//! Rows of messages are kept when the messages are gone, so the volume is known since the ledger was
-//! created, except for messages that were removed by `pouch ledger forget`.
+//! Rows of messages are kept when the messages are gone, so the volume is known since the ledger
+//! was created, except for messages that were removed by `pouch ledger forget`.
 
 use std::collections::HashMap;
 

@@ -76,8 +76,8 @@ pub fn dial_local(
     pending.wait(timeout, stop)
 }
 
-/// Returns the error about a Unix socket. It is transient even if the socket does not exist, since a
-/// server that restarts removes it.
+/// Returns the error about a Unix socket. It is transient even if the socket does not exist, since
+/// a server that restarts removes it.
 fn socket_refused(path: &Path, error: &io::Error) -> Error {
     let shown = path.display();
     let hint = match error.kind() {
@@ -136,8 +136,8 @@ struct ConnectingThread {
 }
 
 impl PendingConnection {
-    /// Starts to connect to a host and a port, as [`dial`] does, and returns immediately. The result
-    /// is an error if that takes longer than `budget`.
+    /// Starts to connect to a host and a port, as [`dial`] does, and returns immediately. The
+    /// result is an error if that takes longer than `budget`.
     pub fn begin(
         (host, port): (&str, u16),
         route: &Route,

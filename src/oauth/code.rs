@@ -86,8 +86,8 @@ impl CodeFlow {
         self.listener.redirect().as_str()
     }
 
-    /// Waits until the browser, or an address that is pasted at the `terminal`, brings the response.
-    /// `wrong` is called for a pasted address without it.
+    /// Waits until the browser, or an address that is pasted at the `terminal`, brings the
+    /// response. `wrong` is called for a pasted address without it.
     ///
     /// # Errors
     /// [`Kind::TimedOut`] after ten minutes; [`Kind::Stopped`] after a signal.

@@ -98,8 +98,8 @@ impl ListCommands {
     /// Reads the responses. LIST and UIDL are sent first unless they are pipelined.
     ///
     /// # Errors
-    /// The server refused STAT or LIST, the mailbox or a response is too large, or the connection is
-    /// lost.
+    /// The server refused STAT or LIST, the mailbox or a response is too large, or the connection
+    /// is lost.
     pub(super) fn read<S: Read + Write>(self, connection: &mut Connection<S>) -> Result<Listing> {
         let expected = stat(connection)?;
         if expected > MAX_MESSAGES {

@@ -58,8 +58,8 @@ impl ReadBuffer {
         self.line_ends
     }
 
-    /// Takes a line. Returns its range, without its line end, or `None` if its end was not read yet.
-    /// The first `searched` unread bytes are known to have no line end.
+    /// Takes a line. Returns its range, without its line end, or `None` if its end was not read
+    /// yet. The first `searched` unread bytes are known to have no line end.
     pub(super) fn take_line(&mut self, searched: usize) -> Option<Range<usize>> {
         let lf = memchr::memchr(b'\n', &self.unread()[searched..])?;
         let from = self.start;
@@ -73,8 +73,8 @@ impl ReadBuffer {
         Some(from..to - usize::from(crlf))
     }
 
-    /// Decodes the unread bytes of a multi-line response in place, and takes them. Returns the range
-    /// of the decoded content, and whether the response ended.
+    /// Decodes the unread bytes of a multi-line response in place, and takes them. Returns the
+    /// range of the decoded content, and whether the response ended.
     pub(super) fn take_content(&mut self, decoder: &mut Decoder) -> (Range<usize>, bool) {
         let start = self.start;
         let decoded = decoder.decode(&mut self.bytes[start..self.end]);

@@ -50,8 +50,8 @@ fn is_about_mailbox(refusal: &Refusal) -> bool {
     }
 }
 
-/// Returns the error for a greeting that is a refusal. Its text has a meaning only if it is known or
-/// about a block, since no login has been tried yet.
+/// Returns the error for a greeting that is a refusal. Its text has a meaning only if it is known
+/// or about a block, since no login has been tried yet.
 pub(super) fn greeting_refused(peer: &str, refusal: &Refusal) -> Error {
     let text = refusal.decoded();
     let meaning = refusal::meaning(refusal.code, &text, false);

@@ -131,8 +131,8 @@ pub fn list_line(line: &[u8]) -> Option<(MsgNum, Option<u64>)> {
     Some((message_number(num)?, size(rest)))
 }
 
-/// Returns the message that the text of a response to `LIST n` names, or `None` if it is not one: unlike
-/// other responses that begin with a number, it has number and size.
+/// Returns the message that the text of a response to `LIST n` names, or `None` if it is not one:
+/// unlike other responses that begin with a number, it has number and size.
 pub fn sentinel(text: &[u8]) -> Option<MsgNum> {
     list_line(text).and_then(|(num, size)| size.map(|_| num))
 }

@@ -278,8 +278,8 @@ pub fn check_replaceable(path: &Path, content: &[u8]) -> Result<()> {
 /// Replaces the content of a file that other programs read, or creates the file, at once and with
 /// mode 0644. A symbolic link remains one. The directory must exist.
 ///
-/// The file is not synced: its content is of no use after a power failure, and the next one replaces
-/// it. `doing` is the purpose in messages, as for [`file()`].
+/// The file is not synced: its content is of no use after a power failure, and the next one
+/// replaces it. `doing` is the purpose in messages, as for [`file()`].
 ///
 /// # Errors
 /// The file cannot be written, or the path is something other than a file.
@@ -328,8 +328,8 @@ pub fn publication_path(path: &Path, doing: &str) -> Result<PathBuf> {
     }
 }
 
-/// Replaces the content of a file at once, or creates the file. Its mode becomes 0600. A symbolic link
-/// remains one.
+/// Replaces the content of a file at once, or creates the file. Its mode becomes 0600. A symbolic
+/// link remains one.
 ///
 /// # Errors
 /// As for [`replaceable`], or the file cannot be written.
@@ -351,7 +351,8 @@ pub fn replace_private(path: &Path, doing: &str, content: &[u8]) -> Result<()> {
         .map_err(|error| failed(error.error))
 }
 
-/// Returns the path that [`replace_private`] replaces: `path`, or the target if it is a symbolic link.
+/// Returns the path that [`replace_private`] replaces: `path`, or the target if it is a symbolic
+/// link.
 ///
 /// # Errors
 /// There is something other than a file, or the directory does not exist or cannot be written.
@@ -485,8 +486,8 @@ pub fn sync_file_system(path: &Path) -> Result<()> {
     synced.map_err(|error| Error::file("sync the file system of", path, &error))
 }
 
-/// Makes the symbolic link `link` to the directory `target`, unless something is in its place that is
-/// not an empty directory.
+/// Makes the symbolic link `link` to the directory `target`, unless something is in its place that
+/// is not an empty directory.
 ///
 /// Errors are ignored: the caller works without the link.
 pub fn link_once(target: &Path, link: &Path) {

@@ -89,8 +89,8 @@ fn is_first_process() -> bool {
 }
 
 impl Interrupt {
-    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`), and
-    /// one for SIGXFSZ that does nothing. From then on, the process does not outlive one of the
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`),
+    /// and one for SIGXFSZ that does nothing. From then on, the process does not outlive one of the
     /// first three by more than a second.
     ///
     /// # Errors
@@ -119,8 +119,8 @@ impl Interrupt {
             )?;
             low_level::pipe::register(signal, written.try_clone()?)?;
         }
-        // A write beyond the limit of file sizes then fails with EFBIG, instead of ending the process.
-        // Unlike an ignored signal, this does not affect programs that pouch starts.
+        // A write beyond the limit of file sizes then fails with EFBIG, instead of ending the
+        // process. Unlike an ignored signal, this does not affect programs that pouch starts.
         flag::register(SIGXFSZ, Arc::default())?;
         let interrupt = Self(Some(Arc::new(Signals {
             number,

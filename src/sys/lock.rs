@@ -100,8 +100,8 @@ pub fn lock(
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
     }
-    // SQLite uses the other kind of lock, and treats an error as a lock of another process: it would
-    // wait for half a minute.
+    // SQLite uses the other kind of lock, and treats an error as a lock of another process: it
+    // would wait for half a minute.
     if let Err(error @ Errno::NOLCK) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         return Err(cannot_lock(&path, &error.into()));
     }

@@ -1,13 +1,13 @@
 //! Owners of the files that pouch writes.
 //!
-//! Another user who can write a directory can replace what is in it with a link to a file of the user
-//! who runs pouch. So a symbolic link is followed only if that user or root created it, and a file
-//! with several names is not appended to. Links of the user's own are a usual way to keep mail on
-//! another disk.
+//! Another user who can write a directory can replace what is in it with a link to a file of the
+//! user who runs pouch. So a symbolic link is followed only if that user or root created it, and a
+//! file with several names is not appended to. Links of the user's own are a usual way to keep mail
+//! on another disk.
 //!
 //! Root would create files that the owner of the directory cannot read, in directories that this
-//! owner can change at any time. So root delivers only to directories of root, and the mail of other
-//! users is delivered by a process of theirs ([`super::user`]).
+//! owner can change at any time. So root delivers only to directories of root, and the mail of
+//! other users is delivered by a process of theirs ([`super::user`]).
 
 use std::{
     fs::{self, File, Metadata},
@@ -24,8 +24,8 @@ use crate::error::{Error, Kind, Result};
 /// Checks that mail may be delivered to `path`, which may be missing.
 ///
 /// # Errors
-/// [`Kind::Denied`] if it is a symbolic link of another user, or root would deliver to the directory
-/// of another user.
+/// [`Kind::Denied`] if it is a symbolic link of another user, or root would deliver to the
+/// directory of another user.
 pub fn check_destination(path: &Path) -> Result<()> {
     check_link(path)?;
     if !geteuid().is_root() {
@@ -38,8 +38,8 @@ pub fn check_destination(path: &Path) -> Result<()> {
     }
 }
 
-/// Checks that mail may be appended to the mbox file at `path`, which may be missing. Root may append
-/// to a file of another user in a directory of root, such as `/var/mail`.
+/// Checks that mail may be appended to the mbox file at `path`, which may be missing. Root may
+/// append to a file of another user in a directory of root, such as `/var/mail`.
 ///
 /// # Errors
 /// As for [`check_destination`].

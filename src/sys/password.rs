@@ -1,5 +1,5 @@
-//! Obtaining passwords from commands, files, systemd credentials or a prompt, and access tokens from
-//! commands.
+//! Obtaining passwords from commands, files, systemd credentials or a prompt, and access tokens
+//! from commands.
 //!
 //! The password is the first line, as bytes: the server decides which encoding it expects. What
 //! follows is ignored, since password managers keep other data there. An error repeats the standard

@@ -90,8 +90,8 @@ pub fn wait_for_any<'a>(
     stop.wait(files, None)
 }
 
-/// Returns what distinguishes a running process from others that had or will have its ID: the boot of
-/// the system, and the time from that to its start (`/proc/PID/stat`, see `proc_pid_stat(5)`).
+/// Returns what distinguishes a running process from others that had or will have its ID: the boot
+/// of the system, and the time from that to its start (`/proc/PID/stat`, see `proc_pid_stat(5)`).
 /// `None` if it has ended, or cannot be seen.
 pub fn identity(pid: u32) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

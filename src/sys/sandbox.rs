@@ -13,9 +13,9 @@
 //! * It connects to the ports of the accounts, or of their proxies, and to DNS.
 //! * It starts no program.
 //!
-//! A program inherits the sandbox, and its needs are unknown. Therefore a run in which
-//! one account starts a program has no sandbox. One process for each account was rejected: passwords
-//! and signals would have to be passed to it, and reports back.
+//! A program inherits the sandbox, and its needs are unknown. Therefore a run in which one account
+//! starts a program has no sandbox. One process for each account was rejected: passwords and
+//! signals would have to be passed to it, and reports back.
 //!
 //! # Limits
 //!
@@ -241,8 +241,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns the rules. Clears `complete` if a path that exists could not be opened: the run would
-    /// fail for a path that it may use.
+    /// Returns the rules. Clears `complete` if a path that exists could not be opened: the run
+    /// would fail for a path that it may use.
     fn ruleset(&self, complete: &Cell<bool>) -> Result<RulesetCreated, RulesetError> {
         let all = AccessFs::from_all(RIGHTS);
         let read = AccessFs::ReadFile | AccessFs::ReadDir;

@@ -1,5 +1,5 @@
-//! The examples in the manual pages, README, `docs` and the sample config are valid: configs resolve,
-//! and command lines parse.
+//! The examples in the manual pages, README, `docs` and the sample config are valid: configs
+//! resolve, and command lines parse.
 
 use std::{fs, path::PathBuf};
 

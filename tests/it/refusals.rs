@@ -1,4 +1,5 @@
-//! Refused logins in the words of large providers: exit code, hint, and how often they are repeated.
+//! Refused logins in the words of large providers: exit code, hint, and how often they are
+//! repeated.
 
 use insta::assert_snapshot;
 

@@ -191,7 +191,8 @@ fn refused_password_is_sent_once_and_reported_once_a_day() {
         "-ERR [AUTH] Invalid credentials",
         "-ERR Authentication failed.",
     ] {
-        // A server that announces AUTH-RESP-CODE reports a wrong password only with [AUTH] (RFC 3206).
+        // A server that announces AUTH-RESP-CODE reports a wrong password only with [AUTH] (RFC
+        // 3206).
         let desk = Desk::with(1, "auth = \"user\"", |server| {
             server
                 .without("AUTH-RESP-CODE")

@@ -1,5 +1,5 @@
-//! `pouch report`: what happened to the mail of accounts, from their ledgers, without connecting to a
-//! server.
+//! `pouch report`: what happened to the mail of accounts, from their ledgers, without connecting to
+//! a server.
 
 mod account;
 mod retention;

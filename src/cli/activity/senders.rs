@@ -1,9 +1,9 @@
 //! The senders of delivered messages.
 //!
 //! The ledger records the senders of messages that failed only, so that it has no more about the
-//! user's correspondence than it needs. Those of the others are read from the files in the account's
-//! Maildirs: their headers, of the newest messages, up to a limit for all accounts together. Mail that
-//! was delivered by a program, by LMTP or to an mbox file is not read.
+//! user's correspondence than it needs. Those of the others are read from the files in the
+//! account's Maildirs: their headers, of the newest messages, up to a limit for all accounts
+//! together. Mail that was delivered by a program, by LMTP or to an mbox file is not read.
 
 use std::{cmp::Reverse, collections::HashMap, path::PathBuf};
 
@@ -44,7 +44,8 @@ struct File {
 /// Reads the senders of the messages that were delivered in the period, of at most `most` messages.
 ///
 /// # Errors
-/// The ledger cannot be read, or a signal arrived. Files and Maildirs that cannot be read are counted.
+/// The ledger cannot be read, or a signal arrived. Files and Maildirs that cannot be read are
+/// counted.
 pub(super) fn senders(
     ledger: &Reader,
     account: &Account,

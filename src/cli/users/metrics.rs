@@ -84,8 +84,8 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// Returns the metrics of all enabled accounts of the shard and of those named, whose ledgers are read
-/// by processes of their users.
+/// Returns the metrics of all enabled accounts of the shard and of those named, whose ledgers are
+/// read by processes of their users.
 fn metrics_of_all(
     context: &CommandContext,
     names: &[String],

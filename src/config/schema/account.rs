@@ -392,8 +392,8 @@ keys! {
         Key::new("deliver-as", Group::Destination, "owner of the mail, if root runs pouch")
             .example("\"ann\"");
 
-    /// The longest time that a command in `pipe`, `filter`, `before`, `after` or `alert` may run, and
-    /// the longest time to wait for a response of the LMTP server.
+    /// The longest time that a command in `pipe`, `filter`, `before`, `after` or `alert` may run,
+    /// and the longest time to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>
         Key::new("pipe-timeout", Group::Destination,
             "limit for pipe, filter, before, after, alert, lmtp");
@@ -421,8 +421,8 @@ keys! {
     /// section 4.4).
     /// `"return-path"` adds `Return-Path: <>` to a message that has none, since POP3 does not
     /// transmit the envelope sender.
-    /// `"delivered-to"` adds `Delivered-To` with the `user`; a mail server that receives the message
-    /// for the same user may treat this as a mail loop.
+    /// `"delivered-to"` adds `Delivered-To` with the `user`; a mail server that receives the
+    /// message for the same user may treat this as a mail loop.
     /// `"received"` adds `Received` with the server, this machine, the account, the UID and the
     /// time.
     ///
@@ -443,8 +443,8 @@ keys! {
     /// In its environment, `POUCH_STATE` is `problem` or `recovered`, `POUCH_MESSAGE` is the reason
     /// in one sentence, and `POUCH_ACCOUNT` is the name of the account.
     ///
-    /// An account needs attention if it fails (a transient failure counts once it has lasted a day),
-    /// or if messages are quarantined, as in `pouch status --problems`.
+    /// An account needs attention if it fails (a transient failure counts once it has lasted a
+    /// day), or if messages are quarantined, as in `pouch status --problems`.
     /// The command is run at the end of the run that detects this.
     /// If its exit status is not 0, or it exceeds `pipe-timeout`, pouch reports that at once and
     /// then daily, and the next run tries again.
@@ -481,11 +481,11 @@ keys! {
     /// whatever its flags; this includes a message that you move out of the Maildir.
     ///
     /// Nothing is deleted, and pouch reports that, if the Maildir is missing or empty, if more than
-    /// half of the delivered mail is missing, if the Maildir was replaced by another one, as with an
-    /// unmounted disk, or restored from a backup, or if a directory or file that may contain a
+    /// half of the delivered mail is missing, if the Maildir was replaced by another one, as with
+    /// an unmounted disk, or restored from a backup, or if a directory or file that may contain a
     /// message cannot be read.
-    /// A restored Maildir is recognised by directories that are older than before, or files that are
-    /// newer than their messages.
+    /// A restored Maildir is recognised by directories that are older than before, or files that
+    /// are newer than their messages.
     /// A program that restores a backup by removing newer files, and leaves all others as they are,
     /// cannot be distinguished from you.
     /// Messages that were missing at that time stay on the server until they have been seen in the

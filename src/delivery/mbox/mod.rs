@@ -119,8 +119,8 @@ impl Mbox {
     }
 
     /// Writes and syncs a few bytes on the disk of the mbox file at `path`, to find out whether it
-    /// works: drafts are on that of the state directory. If the user cannot create files next to it,
-    /// only the free space is looked at.
+    /// works: drafts are on that of the state directory. If the user cannot create files next to
+    /// it, only the free space is looked at.
     ///
     /// # Errors
     /// The disk is full or failed.
@@ -168,8 +168,8 @@ impl Mailbox {
 
     /// Appends a batch, which is durable when this returns, except the messages that are returned.
     ///
-    /// If it cannot be appended as a whole, it is appended one message at a time, so that one that is
-    /// too large for the disk does not stop the others.
+    /// If it cannot be appended as a whole, it is appended one message at a time, so that one that
+    /// is too large for the disk does not stop the others.
     fn append(&self, batch: Batch) -> Result<Vec<Unstored>> {
         let Batch {
             mut content,

@@ -10,9 +10,9 @@
 //! message once something shows that it was the message:
 //!
 //! - *Refused or empty:* another message arrived after it in the same session; or it was the first
-//!   request of a session and the only one that failed, and the header of a message that is known to
-//!   be good could be read afterwards. Several in a row prove nothing, even if headers can be read: a
-//!   server that has reached its quota still sends headers.
+//!   request of a session and the only one that failed, and the header of a message that is known
+//!   to be good could be read afterwards. Several in a row prove nothing, even if headers can be
+//!   read: a server that has reached its quota still sends headers.
 //! - *Connection lost:* the message is a *suspect*. All others are fetched first. It is charged if
 //!   the connection is lost again while it is the first message of a session, and others arrived.
 //! - *Rejected by a destination:* the same destination accepted another message after it. What it
@@ -21,10 +21,10 @@
 //! - A message that was charged in an earlier run needs no new evidence, unless messages that never
 //!   failed before fail in this run as well.
 //!
-//! Failures without evidence cost nothing: those messages are fetched last in the next run. In every
-//! other run one new message is fetched after them ([`Blame::holds_back`]), because nothing else
-//! could show that they are bad. After [`MAX_IN_A_ROW`] failures without a success in between, pouch
-//! stops asking.
+//! Failures without evidence cost nothing: those messages are fetched last in the next run. In
+//! every other run one new message is fetched after them ([`Blame::holds_back`]), because nothing
+//! else could show that they are bad. After [`MAX_IN_A_ROW`] failures without a success in between,
+//! pouch stops asking.
 
 use std::collections::HashSet;
 
@@ -99,8 +99,8 @@ struct Suspicion {
     session: u32,
     /// Whether it was the first message that this session requested.
     first: bool,
-    /// The recipients that did not accept it, by their names in the ledger. Empty if it was rejected
-    /// before they were known.
+    /// The recipients that did not accept it, by their names in the ledger. Empty if it was
+    /// rejected before they were known.
     recipients: Vec<String>,
 }
 
@@ -206,15 +206,15 @@ impl Blame {
     }
 
     /// Returns whether the last new message is fetched after those that failed before, so that its
-    /// arrival shows that they are to blame. Not in each run, nor once a connection was lost: such a
-    /// message must not delay a good one for long.
+    /// arrival shows that they are to blame. Not in each run, nor once a connection was lost: such
+    /// a message must not delay a good one for long.
     pub fn holds_back(&self, run_number: usize) -> bool {
         run_number.is_multiple_of(2) && !self.has_lost_connection && self.refused_sessions == 0
     }
 
     /// Returns whether to request the only message that failed in this session, after others had
-    /// arrived, as the first one of another session, and prepares for that. Once in a run: otherwise
-    /// it could not be told from a message that a server refuses because of a quota.
+    /// arrived, as the first one of another session, and prepares for that. Once in a run:
+    /// otherwise it could not be told from a message that a server refuses because of a quota.
     pub fn isolate(&mut self) -> bool {
         let session = self.session;
         let is_open = |suspicion: &Suspicion| {
@@ -306,8 +306,8 @@ impl Blame {
         self.suspects.insert(row);
     }
 
-    /// Records that `recipients`, by their names in the ledger, rejected a message. Returns whether to
-    /// fetch more.
+    /// Records that `recipients`, by their names in the ledger, rejected a message. Returns whether
+    /// to fetch more.
     pub fn rejected(&mut self, requested: Requested, recipients: Vec<String>) -> Next {
         let next = self.failed(requested, false, Cause::Destination);
         if let Some(suspicion) = self.suspicions.last_mut() {
@@ -439,8 +439,8 @@ impl Blame {
         }
     }
 
-    /// Records that the header of a known message could be read. More connections may then be lost, if
-    /// fewer messages are left to request than after the last header.
+    /// Records that the header of a known message could be read. More connections may then be lost,
+    /// if fewer messages are left to request than after the last header.
     pub fn probed(&mut self) {
         if self.done.len() > self.done_when_probed {
             self.done_when_probed = self.done.len();

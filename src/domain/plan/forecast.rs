@@ -1,7 +1,7 @@
 //! The forecast: when messages will be deleted from the server if nothing new arrives.
 //!
-//! It is no second set of rules for retention. [`forecast`] makes the [`plan`] of each later day, for
-//! the mailbox as the plans before have left it, so it changes whenever the plan does.
+//! It is no second set of rules for retention. [`forecast`] makes the [`plan`] of each later day,
+//! for the mailbox as the plans before have left it, so it changes whenever the plan does.
 
 use super::{
     Action, AfterFetch, DeleteReason, KeepUntil, Known, Local, Mailbox, Policy, SkipReason, plan,
@@ -40,9 +40,9 @@ pub struct Forecast {
 
 /// Returns the deletions from `mailbox` now, and until each of the times `until`, which ascend.
 ///
-/// It assumes that new messages are fetched in the next run, that quarantined and truncated ones stay
-/// as they are, and that nothing else arrives. A message that arrives after all counts for `keep-newest`
-/// and `keep-total`, and then other ones are deleted earlier.
+/// It assumes that new messages are fetched in the next run, that quarantined and truncated ones
+/// stay as they are, and that nothing else arrives. A message that arrives after all counts for
+/// `keep-newest` and `keep-total`, and then other ones are deleted earlier.
 pub fn forecast(
     policy: &Policy,
     mailbox: Mailbox,

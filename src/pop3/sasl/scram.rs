@@ -4,8 +4,8 @@
 //! knows it, too.
 //!
 //! Channel binding (`-PLUS`) was rejected. The only server in use that offers it for POP3 is Cyrus,
-//! which accepts no binding but `tls-unique`, even with TLS 1.3, which does not define it; and Cyrus
-//! refuses a client that reports that it could bind (`y,,`), hence `n,,`.
+//! which accepts no binding but `tls-unique`, even with TLS 1.3, which does not define it; and
+//! Cyrus refuses a client that reports that it could bind (`y,,`), hence `n,,`.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Days, combined into weeks or months, so that a chart of a long period has bars of a visible width.
+//! Days, combined into weeks or months, so that a chart of a long period has bars of a visible
+//! width.
 
 use jiff::{ToSpan, civil::Date};
 

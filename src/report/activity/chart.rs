@@ -1,7 +1,7 @@
 //! Bar charts as SVG.
 //!
-//! Only the bars are SVG, which is stretched to the width of the page. Labels are HTML around it, so
-//! that they keep their size on a narrow screen.
+//! Only the bars are SVG, which is stretched to the width of the page. Labels are HTML around it,
+//! so that they keep their size on a narrow screen.
 
 use maud::{Markup, html};
 
@@ -275,8 +275,8 @@ fn scaled(value: u64, from: u64, to: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(to)
 }
 
-/// Returns the end of an axis for values up to `highest`: a number with one significant digit, half of
-/// which is a whole number, too.
+/// Returns the end of an axis for values up to `highest`: a number with one significant digit, half
+/// of which is a whole number, too.
 fn axis_end(highest: u64) -> u64 {
     let mut power = 1_u64;
     loop {

@@ -13,8 +13,8 @@ pub(super) struct Failures {
     pub(super) total: u64,
     /// The exit codes of those that failed, the most frequent first.
     pub(super) exits: Vec<Exits>,
-    /// The accounts whose earlier runs are forgotten: their number, and since when the runs of all of
-    /// them are recorded.
+    /// The accounts whose earlier runs are forgotten: their number, and since when the runs of all
+    /// of them are recorded.
     forgotten: Option<(u64, i64)>,
 }
 
@@ -70,7 +70,8 @@ impl Failures {
         failures
     }
 
-    /// Returns the sentence on runs that are forgotten, or `None` if all runs of the period are known.
+    /// Returns the sentence on runs that are forgotten, or `None` if all runs of the period are
+    /// known.
     pub(super) fn gap(&self, period: &DayRange) -> Option<String> {
         let (accounts, since) = self.forgotten?;
         (Timestamp(since) > period.begin()).then(|| {

@@ -21,7 +21,8 @@ pub(super) fn within(retention: &Retention, range: &DayRange, days: usize) -> Vo
     sum
 }
 
-/// Returns the messages that all accounts delete on each day. Those of the next run count for today.
+/// Returns the messages that all accounts delete on each day. Those of the next run count for
+/// today.
 pub(super) fn per_day(accounts: &[AccountReport], range: &DayRange) -> Vec<Volume> {
     let names = range.names();
     let mut days = vec![Volume::default(); range.len()];

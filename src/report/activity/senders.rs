@@ -55,7 +55,8 @@ impl<'a> AllSenders<'a> {
         largest
     }
 
-    /// Returns the sentence on the messages whose senders are not known, or `None` if there are none.
+    /// Returns the sentence on the messages whose senders are not known, or `None` if there are
+    /// none.
     pub(super) fn gaps(&self) -> Option<String> {
         let Senders {
             read,

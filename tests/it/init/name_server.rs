@@ -27,7 +27,8 @@ pub enum Reply {
     Silence,
     /// Answers over UDP that the answer is too long, and over TCP with this.
     Long(Box<Reply>),
-    /// Sends this from another port, with another ID and with another name, and then the second one.
+    /// Sends this from another port, with another ID and with another name, and then the second
+    /// one.
     Forged(Box<Reply>, Box<Reply>),
     /// Sends these bytes.
     Bytes(Vec<u8>),

@@ -72,8 +72,8 @@ impl<'a> Mailbox<'a> {
             .config(&account("work", server, self.user, line, lines));
     }
 
-    /// A run of pouch so many days after the mailbox was created, and 10 s after the one before: Courier announces
-    /// that as its LOGIN-DELAY.
+    /// A run of pouch so many days after the mailbox was created, and 10 s after the one before:
+    /// Courier announces that as its LOGIN-DELAY.
     fn at(&self, days: i64, args: &[&str]) -> Run {
         let now = self.created + days * DAY + 10 * self.runs.get();
         self.runs.set(self.runs.get() + 1);

@@ -46,7 +46,8 @@ fn used(traced: &Output) -> String {
     auth.collect::<Vec<_>>().join(" ")
 }
 
-/// Asserts that a fetch over this connection logs in by these mechanisms, the last of which succeeds.
+/// Asserts that a fetch over this connection logs in by these mechanisms, the last of which
+/// succeeds.
 #[track_caller]
 fn assert_used(mailbox: &Mailbox<'_>, mechanisms: &str) {
     let output = mailbox.trace();

@@ -10,7 +10,8 @@ use super::maildrop::Maildrop;
 pub enum ScramFault {
     /// Nothing.
     None,
-    /// It refuses the mechanism before the challenge, as Dovecot does to users whose hash is another.
+    /// It refuses the mechanism before the challenge, as Dovecot does to users whose hash is
+    /// another.
     Refused,
     /// It has this iteration count.
     Iterations(u32),
@@ -34,7 +35,8 @@ pub(super) enum Exchange {
     Login { user: Option<Vec<u8>> },
     /// CRAM-MD5 (RFC 2195).
     CramMd5,
-    /// SCRAM (RFC 5802), with the messages so far, or `None` once the client is accepted as this user.
+    /// SCRAM (RFC 5802), with the messages so far, or `None` once the client is accepted as this
+    /// user.
     Scram {
         hash: Hash,
         fault: ScramFault,

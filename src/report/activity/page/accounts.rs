@@ -17,8 +17,8 @@ use crate::{
     text::count,
 };
 
-/// Returns the section with a row for each account. If there are too many, those that need attention
-/// come first, and then those with the most messages.
+/// Returns the section with a row for each account. If there are too many, those that need
+/// attention come first, and then those with the most messages.
 pub(super) fn section(report: &Report, days: &DayRange) -> Markup {
     let (shown, rest) = shown(report);
     let buckets = Buckets::new(days);

@@ -72,8 +72,8 @@ pub fn page(report: &Report) -> String {
     page.into_string()
 }
 
-/// Returns the days that charts show: those of the report, unless nothing happened on the first half
-/// of them.
+/// Returns the days that charts show: those of the report, unless nothing happened on the first
+/// half of them.
 fn charted(report: &Report) -> DayRange {
     let names = report.period.names();
     let activities = report
@@ -216,8 +216,8 @@ fn quarantined(report: &Report) -> u64 {
     activities.map(|activity| activity.quarantined).sum()
 }
 
-/// Returns text that a server, a sender or the user of another process chose: without characters that
-/// control how the text around it is displayed, and isolated from it.
+/// Returns text that a server, a sender or the user of another process chose: without characters
+/// that control how the text around it is displayed, and isolated from it.
 fn foreign(text: &str) -> Markup {
     html! { bdi { (sanitize(text.as_bytes())) } }
 }
