@@ -560,8 +560,8 @@ pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> R
 
 /// Records that `account` uses the mailbox in `file` from now on. If the account used another
 /// mailbox before, of which the server had no message, both may be the same. So if the account gets
-/// an address of the other mailbox again, its messages are compared.
-/// `left` are the ledgers none of whose messages is listed now, whatever was listed in the last run.
+/// an address of the other mailbox again, its messages are compared. `left` are the ledgers none of
+/// whose messages is listed now, whatever was listed in the last run.
 ///
 /// # Errors
 /// A ledger cannot be written.

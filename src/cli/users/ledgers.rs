@@ -214,9 +214,9 @@ impl Division<'_> {
         entries.into_iter().try_for_each(|path| self.add(path))
     }
 
-    /// Returns the error for a directory that has the name of a user and belongs to another one. The
-    /// IDs of users may differ on the machine that the copies are from. Also returns an error for a
-    /// directory of a user who has no account.
+    /// Returns the error for a directory that has the name of a user and belongs to another one.
+    /// The IDs of users may differ on the machine that the copies are from. Also returns an error
+    /// for a directory of a user who has no account.
     fn foreign_copies(&self, path: &Path, metadata: &fs::Metadata) -> Option<Error> {
         let owner = metadata.uid();
         if !metadata.is_dir() || owner == 0 {
