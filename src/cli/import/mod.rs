@@ -328,7 +328,7 @@ fn write(
         }
     }
     if !added.is_empty() && !args.dry_run {
-        let written = files::replace(path, render::append(&existing.text, &added).as_bytes());
+        let written = add(context, &added);
         if written.is_err() {
             // another import would not replace these password files
             for path in &created {
@@ -338,6 +338,15 @@ fn write(
         written?;
     }
     Ok(exit)
+}
+
+/// Adds the accounts to the config, which may have changed while servers were compared.
+fn add(context: &CommandContext, accounts: &[&Account]) -> Result<()> {
+    let path = &context.setup.path;
+    let existing = Existing::read(&context.renewed()?)?;
+    let text = render::append(&existing.text, accounts);
+    write::check(path, &context.setup.dirs.home, &text)?;
+    files::replace(path, text.as_bytes())
 }
 
 /// Adds to an error that the account was not added, and how to continue.

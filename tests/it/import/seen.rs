@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::{
     fixture::{DAY, Desk, NOW},
-    server::{Server, corpus},
+    server::{Server, corpus, on},
     support::{
         Home,
         run::{Output, Run},
@@ -94,6 +94,34 @@ fn fetched_messages_are_known_and_the_others_arrive() {
         .assert_stdout("10 messages delivered, 10 of them in ~/Mail/127.0.0.1");
     let json = ann.pouch(&["ledger", "show", account, "1", "--json"]).run();
     json.assert_stdout("\"imported_from\": \"fetchmail\"");
+}
+
+#[test]
+fn change_of_the_config_during_the_comparison_is_kept() {
+    let ann = Newcomer::new(uids(1..=20), "keep");
+    let port = ann.server.port();
+    let poll =
+        |host: &str| format!("poll {host} proto pop3 port {port} user ann pass secret keep\n");
+    let rc = ["127.0.0.1", "localhost"].map(poll).concat();
+    ann.home.write(".fetchmailrc", rc, 0o600);
+    ann.home.write(
+        ".fetchids",
+        "ann@127.0.0.1 uid-1\nann@localhost uid-1\n",
+        0o600,
+    );
+    // the first account fails after some seconds
+    let capa = on("CAPA")
+        .times(1)
+        .drip("+OK\r\nUIDL\r\nTOP\r\nUSER\r\n.\r\n");
+    ann.server.fault(capa);
+    let run = ann.pouch(&["import", "fetchmail", "--write", "--passwords"]);
+    let pouch = run.spawn();
+    ann.server.wait_for(|log| log.count("CAPA") > 0);
+    ann.home.config("jobs = 7\n");
+    pouch.wait().assert_stderr("the account was not added");
+    let config = ann.config();
+    assert!(config.starts_with("jobs = 7\n"), "{config}");
+    assert!(config.contains("[account."), "{config}");
 }
 
 #[test]
